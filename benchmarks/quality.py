@@ -1,0 +1,141 @@
+"""How good the answers are: photos are indexed and graded queries asked, as a person would.
+
+    python benchmarks/quality.py DEV.json [--model SPEC]... [--json]
+
+DEV.json names a folder of photos (`images_dir`, relative to the file) and queries with graded
+relevant photos (2 relevant, 1 partly). Each model indexes the photos into a catalog of its own,
+in a temporary folder, and is asked once without and once with its second stage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from math import log2
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from indexer import index_folder
+from retrieval import Catalog, Hits
+from retrieval.errors import QueryError
+
+MODELS = ("starter:lite2-normal", "starter:lite2-fast", "starter:lite0-fast")
+DEPTH = 10
+SHOWN_AT_MOST = 1000
+
+Grades = dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    text: str
+    kind: str
+    grades: Grades
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("dev", type=Path)
+    parser.add_argument("--model", action="append", help=f"default: {', '.join(MODELS)}")
+    parser.add_argument("--json", action="store_true", help="one object a row, instead of tables")
+    options = parser.parse_args()
+    data = json.loads(options.dev.read_text(encoding="utf-8"))
+    photos = options.dev.parent / data["images_dir"]
+    questions = [Question(item["query"], item["kind"], item["relevant"]) for item in data["queries"]]
+    rows = [row for model in options.model or MODELS for row in measure(model, photos, questions)]
+    if options.json:
+        for row in rows:
+            print(json.dumps(row))
+    else:
+        show(rows, questions)
+
+
+def measure(model: str, photos: Path, questions: list[Question]) -> list[dict[str, Any]]:
+    """One row for the first stage and, where the model has one, one for the second."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "catalog"
+        began = time.perf_counter()
+        report = index_folder(photos, catalog=place, model=model)
+        seconds = time.perf_counter() - began
+        with Catalog(place) as catalog:
+            rows = [
+                {"model": model, "images": report.added, "index_seconds": round(seconds, 2)} | row
+                for row in (ask_all(catalog, questions, rerank) for rerank in (False, True))
+                if row is not None
+            ]
+    return rows
+
+
+def ask_all(catalog: Catalog, questions: list[Question], rerank: bool) -> dict[str, Any] | None:
+    gains, firsts, kinds = [], [], defaultdict(list)
+    right = shown = relevant = silent = 0
+    for question in questions:
+        try:
+            hits = catalog.search(question.text, limit=DEPTH, include_all=True, rerank=rerank)
+        except QueryError:
+            if rerank:
+                return None  # The model has no second stage.
+            raise
+        names = names_of(hits)
+        gain = ndcg(names, question.grades)
+        gains.append(gain)
+        kinds[question.kind].append(gain)
+        firsts.append(sum(name in question.grades for name in names[:5]) / 5)
+        kept = names_of(catalog.search(question.text, limit=SHOWN_AT_MOST, rerank=rerank))
+        right += sum(name in question.grades for name in kept)
+        shown += len(kept)
+        relevant += len(question.grades)
+        silent += not kept
+    return {
+        "stages": 2 if rerank else 1,
+        "ndcg@10": round(fmean(gains), 4),
+        "p@5": round(fmean(firsts), 4),
+        "kinds": {kind: round(fmean(values), 4) for kind, values in kinds.items()},
+        "cutoff": {
+            "precision": round(right / max(shown, 1), 4),
+            "recall": round(right / max(relevant, 1), 4),
+            "silent": silent,
+        },
+    }
+
+
+def names_of(hits: Hits) -> list[str]:
+    return [Path(hit.path).name for hit in hits]
+
+
+def ndcg(names: list[str], grades: Grades) -> float:
+    """Discounted gain of the first ten, gain 2^grade - 1, against the best order there could be."""
+    best = sorted(grades.values(), reverse=True)[:DEPTH]
+    return gain([grades.get(name, 0) for name in names[:DEPTH]]) / gain(best)
+
+
+def gain(grades: list[int]) -> float:
+    return sum((2**grade - 1) / log2(rank + 2) for rank, grade in enumerate(grades))
+
+
+def show(rows: list[dict[str, Any]], questions: list[Question]) -> None:
+    kinds = sorted({question.kind for question in questions})
+    counts = {kind: sum(question.kind == kind for question in questions) for kind in kinds}
+    print(f"{len(questions)} queries; nDCG@10 with gain 2^grade - 1; cut-off: the model's own\n")
+    print(f"{'model':24}{'stages':>7}{'nDCG@10':>9}{'P@5':>7}{'precision':>11}{'recall':>8}{'silent':>8}")
+    for row in rows:
+        cut = row["cutoff"]
+        print(
+            f"{row['model']:24}{row['stages']:>7}{row['ndcg@10']:>9.3f}{row['p@5']:>7.3f}"
+            f"{cut['precision']:>11.2f}{cut['recall']:>8.2f}{cut['silent']:>8}"
+        )
+    print(f"\n{'nDCG@10 by kind':31}" + "".join(f"{kind:>10}" for kind in kinds))
+    print(f"{'queries':31}" + "".join(f"{counts[kind]:>10}" for kind in kinds))
+    for row in rows:
+        print(
+            f"{row['model']:24}{row['stages']:>7}" + "".join(f"{row['kinds'][kind]:>10.3f}" for kind in kinds)
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""Comparing a walk with what the catalog knows: pure, so that every case can be tested."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from indexer.scan import FoundFile, Scan
+from retrieval.db.reads import FileRow
+from retrieval.types import under
+
+TRANSIENT = frozenset({"changed", "unreadable"})
+"""Reasons that may have passed by the next run; other failures are not tried again until the file changes."""
+
+
+@dataclass(slots=True)
+class Changes:
+    """What has to be done so that the catalog agrees with the folders."""
+
+    new: list[FoundFile] = field(default_factory=list)
+    changed: list[tuple[FoundFile, FileRow]] = field(default_factory=list)
+    """Size or time differ; whether the content does, only reading it tells."""
+    returned: list[FileRow] = field(default_factory=list)
+    """Hidden rows whose file is there again as it was."""
+    unchanged: list[FileRow] = field(default_factory=list)
+    gone: list[FileRow] = field(default_factory=list)
+    known_bad: list[FoundFile] = field(default_factory=list)
+    """Failed before, and still the same bytes as far as one can tell without reading them."""
+    healed: list[bytes] = field(default_factory=list)
+    """Failures of files that are no longer there."""
+
+    @property
+    def pending(self) -> bool:
+        """Whether anything has to be written."""
+        return bool(self.new or self.changed or self.returned or self.gone or self.healed)
+
+
+def compare(
+    scan: Scan,
+    known: Iterable[FileRow],
+    failed: Mapping[bytes, tuple[int, int, str]],
+    *,
+    retry: bool = False,
+) -> Changes:
+    """What changed between the catalog's rows and a walk of the same folder."""
+    changes = Changes()
+    rows = {row.path: row for row in known}
+    present: set[bytes] = set()
+    for file in scan.files:
+        present.add(file.path)
+        row, failure = rows.get(file.path), failed.get(file.path)
+        if failure is not None and not retry and _still_bad(file, failure):
+            changes.known_bad.append(file)
+        elif row is None:
+            changes.new.append(file)
+        elif (row.size, row.mtime_ns) != (file.size, file.mtime_ns):
+            changes.changed.append((file, row))
+        elif row.missing:
+            changes.returned.append(row)
+        else:
+            changes.unchanged.append(row)
+    dark = [under(folder) for folder in scan.unreadable] + [(path, path + b"\0") for path in scan.unreadable]
+    for row in rows.values():
+        if not row.missing and row.path not in present and not _within(row.path, dark):
+            changes.gone.append(row)
+    changes.healed = [path for path in failed if path not in present and not _within(path, dark)]
+    return changes
+
+
+def _still_bad(file: FoundFile, failure: tuple[int, int, str]) -> bool:
+    size, mtime_ns, reason = failure
+    return (size, mtime_ns) == (file.size, file.mtime_ns) and reason not in TRANSIENT
+
+
+def _within(path: bytes, spans: list[tuple[bytes, bytes]]) -> bool:
+    return any(low <= path < high for low, high in spans)

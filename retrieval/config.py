@@ -1,0 +1,122 @@
+"""Every environment variable, default and path, in one place.
+
+| variable | what it sets |
+|---|---|
+| `SEARCH_CATALOG` | the catalog used when `--catalog` is not given |
+| `SEARCH_CACHE` | where converted and exported models are kept |
+| `SEARCH_MODEL` | the model of a new catalog (default `auto`) |
+| `SEARCH_OFFLINE` | set to 1: never ask a model hub (`HF_HUB_OFFLINE` counts too) |
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+APP = "picture-search"
+
+DEFAULT_MODEL = "auto"
+RECOMMENDED_MODEL = "open_clip:ViT-B-32-256/datacomp_s34b_b86k"
+QUALITY_MODEL = "open_clip:ViT-B-16-SigLIP/webli"
+STARTER_MODEL = "starter"
+
+DEFAULT_LIMIT = 10
+RERANK_DEPTH = 50
+COMMIT_IMAGES = 64
+COMMIT_SECONDS = 5.0
+FILE_SECONDS = 10.0
+MAX_FILE_BYTES = 512 << 20
+HUB_SECONDS = 2.0
+
+
+def default_catalog() -> str:
+    """`$SEARCH_CATALOG`, else a folder in the platform's user data folder."""
+    named = os.environ.get("SEARCH_CATALOG")
+    return named or str(_platform_dir("data") / "catalog")
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where a catalog is: a folder with `catalog.db` and `cache/`, or an SQLAlchemy URL.
+
+    A catalog behind a URL keeps its caches and its write lock in the user's cache folder.
+    """
+
+    name: str
+    url: str | None
+    folder: Path
+
+    @classmethod
+    def parse(cls, name: str | os.PathLike[str] | None) -> Location:
+        text = os.fspath(name) if name is not None else default_catalog()
+        if "://" in text:
+            digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+            return cls(text, text, _platform_dir("cache") / "catalogs" / digest)
+        folder = Path(os.path.abspath(os.path.expanduser(text)))
+        return cls(str(folder), None, folder)
+
+    @property
+    def database(self) -> Path:
+        return self.folder / "catalog.db"
+
+    @property
+    def cache(self) -> Path:
+        return self.folder / "cache"
+
+    @property
+    def lock(self) -> Path:
+        return self.folder / "write.lock"
+
+
+def model_cache() -> Path:
+    """The folder of converted and exported models: a cache, free to be deleted."""
+    named = os.environ.get("SEARCH_CACHE")
+    return Path(named).expanduser() / "models" if named else _platform_dir("cache") / "models"
+
+
+def default_model() -> str:
+    return os.environ.get("SEARCH_MODEL") or DEFAULT_MODEL
+
+
+def offline() -> bool:
+    """Whether the person forbids asking a model hub."""
+    return any(
+        os.environ.get(name, "").strip().lower() in {"1", "true", "yes", "on"}
+        for name in ("SEARCH_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+    )
+
+
+def cores() -> int:
+    """The CPU cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return max(1, os.cpu_count() or 1)
+
+
+def default_memory() -> int:
+    """Bytes that pictures in flight may take: a quarter of RAM, at most 2 GB."""
+    return min(2 << 30, max(256 << 20, _ram() // 4))
+
+
+def _ram() -> int:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 8 << 30
+
+
+def _platform_dir(kind: str) -> Path:
+    if sys.platform.startswith("linux"):
+        # What platformdirs answers on Linux, without its import: this runs in every cold query.
+        variable, fallback = {
+            "data": ("XDG_DATA_HOME", ".local/share"),
+            "cache": ("XDG_CACHE_HOME", ".cache"),
+        }[kind]
+        base = os.environ.get(variable, "").strip()
+        return (Path(base) if base else Path.home() / fallback) / APP
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir(APP) if kind == "data" else platformdirs.user_cache_dir(APP))

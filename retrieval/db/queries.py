@@ -1,0 +1,343 @@
+"""Everything that writes: one transaction a batch, in portable SQL."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from filelock import FileLock, Timeout
+from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
+
+from retrieval.config import Location
+from retrieval.db import migrate
+from retrieval.db.engine import open_engine
+from retrieval.db.reader import CHUNK
+from retrieval.db.schema import Embedding, Encoder, FailureRow, Image, Root, TextRow
+from retrieval.errors import CatalogBusy, CatalogError
+from retrieval.types import under
+
+
+@dataclass(frozen=True, slots=True)
+class Vector:
+    """A vector as it is stored: float16 bytes and the bytes of the second stage."""
+
+    data: bytes
+    aux: bytes = b""
+
+    @property
+    def checksum(self) -> int:
+        return checksum(self.data, self.aux)
+
+
+@dataclass(frozen=True, slots=True)
+class NewImage:
+    """A file to add: `values` are columns of `images`; a copy of `source_id` needs no vector of its own."""
+
+    values: dict[str, Any]
+    vector: Vector | None = None
+    source_id: int | None = None
+
+
+@dataclass(slots=True)
+class Batch:
+    """Changes that become true together."""
+
+    added: list[NewImage] = field(default_factory=list)
+    updated: list[tuple[int, dict[str, Any], Vector]] = field(default_factory=list)
+    """Content that changed: the new columns and vector; what other encoders made of the old goes."""
+    embedded: list[tuple[int, Vector]] = field(default_factory=list)
+    refreshed: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    """Same content at a new path or with a new time, or back again: only columns change."""
+    failed: list[dict[str, Any]] = field(default_factory=list)
+    healed: list[bytes] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return (
+            len(self.added) + len(self.updated) + len(self.embedded) + len(self.refreshed) + len(self.failed)
+        )
+
+
+def checksum(vector: bytes, aux: bytes) -> int:
+    return zlib.crc32(aux, zlib.crc32(vector))
+
+
+class Writer:
+    """The only way to change a catalog. Holds the catalog's write lock while open."""
+
+    def __init__(self, location: Location) -> None:
+        self._location = location
+        self._lock = acquire(location)
+        try:
+            self._engine = open_engine(location)
+            with self._translated():
+                migrate.upgrade(self._engine)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._engine.dispose()
+        self._lock.release()
+
+    def add_roots(self, paths: Iterable[bytes]) -> None:
+        with self._transaction() as connection:
+            known = set(connection.scalars(select(Root.path)))
+            rows = [{"path": path, "added_at": time.time()} for path in paths if path not in known]
+            if rows:
+                connection.execute(insert(Root), rows)
+
+    def add_encoder(self, *, key: str, spec: str, dim: int) -> int:
+        """The id of an encoder, made known if it is new; its `spec` may change, its `key` never does."""
+        with self._transaction() as connection:
+            found = connection.scalar(select(Encoder.id).where(Encoder.key == key))
+            if found is not None:
+                connection.execute(update(Encoder).where(Encoder.id == found).values(spec=spec))
+                return found
+            values = {
+                "key": key,
+                "spec": spec,
+                "dim": dim,
+                "generation": 0,
+                "epoch": 0,
+                "state": "building",
+                "active": False,
+                "created_at": time.time(),
+            }
+            return int(connection.execute(insert(Encoder).values(values).returning(Encoder.id)).scalar_one())
+
+    def activate(self, encoder_id: int, *, complete: bool = False) -> None:
+        """Make an encoder the one that queries use, in one step."""
+        values: dict[str, Any] = {"active": True, **({"state": "complete"} if complete else {})}
+        with self._transaction() as connection:
+            connection.execute(update(Encoder).where(Encoder.active).values(active=False))
+            connection.execute(update(Encoder).where(Encoder.id == encoder_id).values(values))
+
+    def commit(self, batch: Batch, *, encoder_id: int) -> None:
+        with self._transaction() as connection:
+            generation = self._next_generation(connection, encoder_id)
+            rows: list[dict[str, Any]] = []
+
+            def embed(image_id: int, vector: Vector) -> None:
+                rows.append(
+                    {
+                        "encoder_id": encoder_id,
+                        "image_id": image_id,
+                        "vector": vector.data,
+                        "aux": vector.aux,
+                        "checksum": vector.checksum,
+                        "generation": generation,
+                    }
+                )
+
+            for image_id, vector in zip(_insert(connection, batch.added), batch.added, strict=True):
+                found = vector.vector or _vector_of(connection, encoder_id, vector.source_id)
+                if found is not None:
+                    embed(image_id, found)
+            for image_id, values, new in batch.updated:
+                connection.execute(update(Image).where(Image.id == image_id).values(values))
+                _drop_vectors(connection, image_id, renewed_by=encoder_id)
+                embed(image_id, new)
+            for image_id, new in batch.embedded:
+                connection.execute(
+                    delete(Embedding).where(
+                        Embedding.image_id == image_id, Embedding.encoder_id == encoder_id
+                    )
+                )
+                embed(image_id, new)
+            for image_id, values in batch.refreshed:
+                connection.execute(update(Image).where(Image.id == image_id).values(values))
+            if rows:
+                connection.execute(insert(Embedding), rows)
+            for part in _chunks([*batch.healed, *(row["path"] for row in batch.failed)]):
+                connection.execute(delete(FailureRow).where(FailureRow.path.in_(part)))
+            if batch.failed:
+                connection.execute(insert(FailureRow), batch.failed)
+
+    def hide(self, image_ids: Sequence[int]) -> None:
+        """Mark files as missing; their rows and vectors stay."""
+        now = time.time()
+        with self._transaction() as connection:
+            for part in _chunks(image_ids):
+                connection.execute(update(Image).where(Image.id.in_(part)).values(missing_at=now))
+
+    def forget_failures(self, paths: Sequence[bytes]) -> None:
+        with self._transaction() as connection:
+            for part in _chunks(paths):
+                connection.execute(delete(FailureRow).where(FailureRow.path.in_(part)))
+
+    def forget(self, path: bytes) -> int:
+        """Take a file, or all inside a folder, out of the catalog; returns how many pictures went."""
+        low, high = under(path)
+        with self._transaction() as connection:
+            inside = (Image.path == path) | ((Image.path >= low) & (Image.path < high))
+            gone = list(connection.scalars(select(Image.id).where(inside)))
+            _delete_images(connection, gone)
+            for table in (FailureRow, Root):
+                connection.execute(
+                    delete(table).where((table.path == path) | ((table.path >= low) & (table.path < high)))
+                )
+            return len(gone)
+
+    def collect(self) -> int:
+        """Remove the rows and vectors of missing pictures for good; returns how many."""
+        with self._transaction() as connection:
+            gone = list(connection.scalars(select(Image.id).where(Image.missing_at.is_not(None))))
+            _delete_images(connection, gone)
+            return len(gone)
+
+    def drop_encoders(self, encoder_ids: Sequence[int]) -> None:
+        with self._transaction() as connection:
+            for encoder_id in encoder_ids:
+                connection.execute(delete(Embedding).where(Embedding.encoder_id == encoder_id))
+                connection.execute(delete(Encoder).where(Encoder.id == encoder_id, ~Encoder.active))
+
+    def drop_vectors(self, encoder_id: int, image_ids: Sequence[int]) -> None:
+        """Take vectors away that are damaged, so that the next indexing makes them anew."""
+        with self._transaction() as connection:
+            for part in _chunks(image_ids):
+                connection.execute(
+                    delete(Embedding).where(Embedding.encoder_id == encoder_id, Embedding.image_id.in_(part))
+                )
+            connection.execute(
+                update(Encoder).where(Encoder.id == encoder_id).values(epoch=Encoder.epoch + 1)
+            )
+
+    def drop_orphans(self) -> None:
+        """Remove vectors that belong to no picture or no encoder."""
+        with self._transaction() as connection:
+            connection.execute(delete(Embedding).where(Embedding.image_id.not_in(select(Image.id))))
+            connection.execute(delete(Embedding).where(Embedding.encoder_id.not_in(select(Encoder.id))))
+            connection.execute(update(Encoder).values(epoch=Encoder.epoch + 1))
+
+    def compact(self) -> None:
+        """Give free pages back to the disk, where the database knows how."""
+        if self._engine.dialect.name != "sqlite":
+            return
+        with self._translated(), contextlib.closing(self._engine.raw_connection()) as connection:
+            cursor = connection.cursor()
+            cursor.execute("VACUUM")
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _next_generation(self, connection: Connection, encoder_id: int) -> int:
+        connection.execute(
+            update(Encoder).where(Encoder.id == encoder_id).values(generation=Encoder.generation + 1)
+        )
+        return int(connection.scalar(select(Encoder.generation).where(Encoder.id == encoder_id)) or 0)
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with self._translated(), self._engine.begin() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        name = self._location.name
+        try:
+            yield
+        except OperationalError as error:
+            text = str(error.orig)
+            if "locked" in text or "busy" in text:
+                raise CatalogBusy(f"The catalog at {name} is being written by another process.") from error
+            if "full" in text:
+                raise CatalogError(
+                    f"The disk that holds {name} is full; everything committed so far is kept. "
+                    "Free some space and run the same command again."
+                ) from error
+            raise CatalogError(f"The catalog at {name} cannot be written: {text}") from error
+        except DatabaseError as error:
+            raise CatalogError(
+                f"The catalog at {name} is damaged: {error.orig}. See what can be mended: search doctor"
+            ) from error
+        except DBAPIError as error:
+            raise CatalogError(f"The catalog at {name} cannot be written: {error.orig}") from error
+
+
+def acquire(location: Location) -> FileLock:
+    """Take the catalog's write lock, or say who holds it."""
+    note = location.lock.with_suffix(".pid")
+    try:
+        location.folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(location.lock, timeout=0)
+        lock.acquire()
+        note.write_text(str(os.getpid()))
+    except Timeout:
+        try:
+            holder = f" (process {note.read_text().strip()})"
+        except OSError:
+            holder = ""
+        raise CatalogBusy(
+            f"Another command{holder} is writing to the catalog at {location.name}. Wait until it is done."
+        ) from None
+    except NotADirectoryError as error:
+        raise CatalogError(
+            f"{location.name} lies inside a file, not a folder. Name another with --catalog."
+        ) from error
+    except FileExistsError as error:
+        raise CatalogError(
+            f"{location.name} is a file, not a catalog folder. Name another with --catalog."
+        ) from error
+    except OSError as error:
+        raise CatalogError(
+            f"The catalog folder {location.name} cannot be written: {error.strerror or error}. "
+            "Name another with --catalog."
+        ) from error
+    return lock
+
+
+def _insert(connection: Connection, items: Sequence[NewImage]) -> list[int]:
+    """Insert rows in the order given, so that ids follow the order of the files."""
+    if not items:
+        return []
+    rows = [_copied(connection, item) if item.source_id is not None else item.values for item in items]
+    statement = insert(Image).returning(Image.id, sort_by_parameter_order=True)
+    return [int(row[0]) for row in connection.execute(statement, rows)]
+
+
+def _copied(connection: Connection, item: NewImage) -> dict[str, Any]:
+    source = connection.execute(select(Image.__table__).where(Image.id == item.source_id)).mappings().one()
+    return {**{key: value for key, value in source.items() if key != "id"}, **item.values}
+
+
+def _vector_of(connection: Connection, encoder_id: int, image_id: int | None) -> Vector | None:
+    row = connection.execute(
+        select(Embedding.vector, Embedding.aux).where(
+            Embedding.encoder_id == encoder_id, Embedding.image_id == image_id
+        )
+    ).first()
+    return None if row is None else Vector(bytes(row[0]), bytes(row[1]))
+
+
+def _drop_vectors(connection: Connection, image_id: int, *, renewed_by: int) -> None:
+    """Forget every encoder's vector of a picture; caches of those that get no new one start anew."""
+    held = select(Embedding.encoder_id).where(
+        Embedding.image_id == image_id, Embedding.encoder_id != renewed_by
+    )
+    connection.execute(update(Encoder).where(Encoder.id.in_(held)).values(epoch=Encoder.epoch + 1))
+    connection.execute(delete(Embedding).where(Embedding.image_id == image_id))
+
+
+def _delete_images(connection: Connection, image_ids: Sequence[int]) -> None:
+    if not image_ids:
+        return
+    for part in _chunks(image_ids):
+        connection.execute(delete(Embedding).where(Embedding.image_id.in_(part)))
+        connection.execute(delete(TextRow).where(TextRow.image_id.in_(part)))
+        connection.execute(delete(Image).where(Image.id.in_(part)))
+    connection.execute(update(Encoder).values(epoch=Encoder.epoch + 1))
+
+
+def _chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(values), CHUNK):
+        yield values[start : start + CHUNK]

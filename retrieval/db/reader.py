@@ -1,0 +1,184 @@
+"""The fast read path: plain SQL that SQLite's own driver or SQLAlchemy can run.
+
+A cold query must not pay for importing SQLAlchemy (300 ms, measured), so everything it
+reads goes through a `Reader`: statements in portable SQL with `:name` parameters, given
+to `sqlite3` for a catalog folder and to SQLAlchemy for any other database.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+from retrieval.config import Location
+from retrieval.errors import CatalogBusy, CatalogError, CatalogNotFound, SchemaOutdated, SchemaTooNew
+
+HEAD = "0001"
+"""The schema revision this version reads and writes; a test holds it against the scripts."""
+REVISIONS = ("0001",)
+"""Every revision this version knows, oldest first."""
+
+Row = tuple[Any, ...]
+CHUNK = 500
+"""Values in one IN (...): well under the least parameter limit among databases."""
+
+
+class Reader(Protocol):
+    """Runs read-only statements; usable from one thread at a time."""
+
+    def rows(self, sql: str, /, **parameters: Any) -> list[Row]: ...
+
+    def stream(self, sql: str, /, **parameters: Any) -> Iterator[Row]:
+        """Rows one by one, for results larger than one would hold at once."""
+        ...
+
+    def snapshot(self) -> contextlib.AbstractContextManager[None]:
+        """All statements inside see the catalog as of one moment."""
+        ...
+
+    def size(self) -> int:
+        """Bytes the database takes on disk."""
+        ...
+
+    def check(self) -> list[str]:
+        """What the database itself finds wrong with its pages; empty for a sound one."""
+        ...
+
+    def close(self) -> None: ...
+
+
+def open_reader(location: Location) -> Reader:
+    """Open a catalog for reading, having checked that it is one and of this schema."""
+    reader: Reader
+    if location.url is None:
+        if not location.database.is_file():
+            raise CatalogNotFound(not_found(location))
+        reader = SqliteReader(location)
+    else:
+        from retrieval.db.sql_reader import SqlReader
+
+        reader = SqlReader(location)
+    try:
+        check_schema(reader, location)
+    except BaseException:
+        reader.close()
+        raise
+    return reader
+
+
+def not_found(location: Location) -> str:
+    if location.folder.is_file():
+        return f"{location.name} is a file, not a catalog folder. Name another with --catalog."
+    return f"There is no catalog at {location.name}. Make one: search index PATH --catalog {location.name}"
+
+
+def check_schema(reader: Reader, location: Location) -> None:
+    """Refuse a database that is not ours, or not of this version's schema."""
+    try:
+        found = [row[0] for row in reader.rows("SELECT version_num FROM alembic_version")]
+    except CatalogBusy:
+        raise
+    except CatalogError as error:
+        raise CatalogNotFound(
+            f"{location.name} holds no catalog of this program ({error}). Name another with --catalog."
+        ) from error
+    revision = found[0] if found else None
+    if revision == HEAD:
+        return
+    if revision is None or revision in REVISIONS:
+        raise SchemaOutdated(
+            f"The catalog at {location.name} was made by an older version. Upgrade it: search doctor --fix"
+        )
+    raise SchemaTooNew(
+        f"The catalog at {location.name} was made by a newer version (schema {revision}, this one knows "
+        f"{HEAD}). Upgrade this program: pip install -U picture-search"
+    )
+
+
+class SqliteReader:
+    """SQLite's own driver, read-only; works on read-only media too."""
+
+    def __init__(self, location: Location) -> None:
+        self._location = location
+        with translated(location):
+            self._connection = _connect(location)
+
+    def rows(self, sql: str, /, **parameters: Any) -> list[Row]:
+        with translated(self._location):
+            return self._connection.execute(sql, parameters).fetchall()
+
+    def stream(self, sql: str, /, **parameters: Any) -> Iterator[Row]:
+        with translated(self._location):
+            cursor = self._connection.execute(sql, parameters)
+            while batch := cursor.fetchmany(4096):
+                yield from batch
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        if self._connection.in_transaction:
+            yield
+            return
+        with translated(self._location):
+            self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._connection.rollback()
+
+    def size(self) -> int:
+        database = self._location.database
+        parts = (database, *(database.with_name(database.name + end) for end in ("-wal", "-shm")))
+        return sum(part.stat().st_size for part in parts if part.exists())
+
+    def check(self) -> list[str]:
+        return [str(row[0]) for row in self.rows("PRAGMA integrity_check(20)") if row[0] != "ok"]
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def _connect(location: Location) -> sqlite3.Connection:
+    uri = location.database.as_uri()
+    connection = sqlite3.connect(
+        f"{uri}?mode=ro", uri=True, timeout=10, isolation_level=None, check_same_thread=False
+    )
+    try:
+        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+    except sqlite3.OperationalError:
+        connection.close()
+        # A WAL database in a folder that cannot be written has no place for its shared memory;
+        # with no log left over, the file alone is the whole truth.
+        log = location.database.with_name(location.database.name + "-wal")
+        if log.exists() and log.stat().st_size > 0:
+            raise
+        connection = sqlite3.connect(
+            f"{uri}?mode=ro&immutable=1", uri=True, timeout=10, isolation_level=None, check_same_thread=False
+        )
+    return connection
+
+
+@contextlib.contextmanager
+def translated(location: Location) -> Iterator[None]:
+    """Turn SQLite's errors into ours: the one place that does so for reading."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        text = str(error)
+        if "locked" in text or "busy" in text:
+            raise CatalogBusy(
+                f"The catalog at {location.name} is being written by another process. Try again shortly."
+            ) from error
+        raise CatalogError(f"The catalog at {location.name} cannot be read: {text}") from error
+    except sqlite3.DatabaseError as error:
+        raise CatalogError(
+            f"The catalog at {location.name} is damaged: {error}. See what can be mended: search doctor"
+        ) from error
+
+
+def chunks(values: Sequence[Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """`values` in portions for `IN (...)`: placeholders and their parameters."""
+    for start in range(0, len(values), CHUNK):
+        part = values[start : start + CHUNK]
+        yield ", ".join(f":p{i}" for i in range(len(part))), {f"p{i}": value for i, value in enumerate(part)}

@@ -1,0 +1,202 @@
+"""What is read from a catalog, as functions over a `Reader`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from retrieval.db.reader import Reader, Row, chunks
+from retrieval.types import under
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderInfo:
+    """An encoder as the catalog remembers it; see `schema.Encoder`."""
+
+    id: int
+    key: str
+    spec: str
+    dim: int
+    generation: int
+    epoch: int
+    state: str
+    created_at: float
+    active: bool
+
+    @property
+    def cache_key(self) -> str:
+        """Names this encoder of this catalog: a cache copied from another one never fits."""
+        return f"{self.key}@{self.created_at!r}"
+
+
+@dataclass(frozen=True, slots=True)
+class FileRow:
+    """What change detection compares: a known file as it was when last indexed."""
+
+    id: int
+    path: bytes
+    size: int
+    mtime_ns: int
+    content_hash: bytes
+    missing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a hit shows of its picture."""
+
+    path: bytes
+    taken_at: str | None
+    taken_offset: int | None
+    width: int
+    height: int
+
+
+ENCODER = "SELECT id, key, spec, dim, generation, epoch, state, created_at, active FROM encoders"
+
+
+def encoders(reader: Reader) -> list[EncoderInfo]:
+    return [_encoder(row) for row in reader.rows(f"{ENCODER} ORDER BY id")]
+
+
+def active_encoder(reader: Reader) -> EncoderInfo | None:
+    rows = reader.rows(f"{ENCODER} WHERE active")
+    return _encoder(rows[0]) if rows else None
+
+
+def _encoder(row: Row) -> EncoderInfo:
+    return EncoderInfo(*row[:8], active=bool(row[8]))
+
+
+def embedded_counts(reader: Reader) -> dict[int, int]:
+    """How many visible pictures each encoder has vectors of."""
+    rows = reader.rows(
+        "SELECT e.encoder_id, COUNT(*) FROM embeddings e JOIN images i ON i.id = e.image_id "
+        "WHERE i.missing_at IS NULL GROUP BY e.encoder_id"
+    )
+    return {int(encoder_id): int(count) for encoder_id, count in rows}
+
+
+def embedding_count(reader: Reader, encoder_id: int) -> int:
+    """How many vectors an encoder has, of hidden pictures too: what a cache must hold."""
+    return _count(reader, "SELECT COUNT(*) FROM embeddings WHERE encoder_id = :e", e=encoder_id)
+
+
+def counts(reader: Reader) -> dict[str, int]:
+    return {
+        "images": _count(reader, "SELECT COUNT(*) FROM images WHERE missing_at IS NULL"),
+        "missing": _count(reader, "SELECT COUNT(*) FROM images WHERE missing_at IS NOT NULL"),
+        "failures": _count(reader, "SELECT COUNT(*) FROM failures"),
+        "texts": _count(reader, "SELECT COUNT(*) FROM texts"),
+    }
+
+
+def _count(reader: Reader, sql: str, **parameters: Any) -> int:
+    return int(reader.rows(sql, **parameters)[0][0])
+
+
+def roots(reader: Reader) -> list[bytes]:
+    return [bytes(row[0]) for row in reader.rows("SELECT path FROM roots ORDER BY path")]
+
+
+def count_under(reader: Reader, folder: bytes) -> int:
+    low, high = under(folder)
+    return _count(
+        reader,
+        "SELECT COUNT(*) FROM images WHERE path >= :low AND path < :high AND missing_at IS NULL",
+        low=low,
+        high=high,
+    )
+
+
+def failures(reader: Reader) -> list[tuple[bytes, str, str]]:
+    rows = reader.rows("SELECT path, reason, detail FROM failures ORDER BY path")
+    return [(bytes(path), reason, detail) for path, reason, detail in rows]
+
+
+def failed_files(reader: Reader, folder: bytes) -> dict[bytes, tuple[int, int, str]]:
+    """Known-bad files inside a folder: size, time and reason."""
+    low, high = under(folder)
+    rows = reader.rows(
+        "SELECT path, size, mtime_ns, reason FROM failures WHERE path >= :low AND path < :high",
+        low=low,
+        high=high,
+    )
+    return {bytes(path): (size, mtime_ns, reason) for path, size, mtime_ns, reason in rows}
+
+
+FILE = "SELECT id, path, size, mtime_ns, content_hash, missing_at IS NOT NULL FROM images"
+
+
+def files_under(reader: Reader, folder: bytes) -> list[FileRow]:
+    low, high = under(folder)
+    return [
+        _file(row) for row in reader.rows(f"{FILE} WHERE path >= :low AND path < :high", low=low, high=high)
+    ]
+
+
+def missing_files(reader: Reader) -> list[FileRow]:
+    return [_file(row) for row in reader.rows(f"{FILE} WHERE missing_at IS NOT NULL ORDER BY id")]
+
+
+def files(reader: Reader) -> Iterator[FileRow]:
+    """Every visible file, by path."""
+    for row in reader.stream(f"{FILE} WHERE missing_at IS NULL ORDER BY path"):
+        yield _file(row)
+
+
+def _file(row: Row) -> FileRow:
+    return FileRow(int(row[0]), bytes(row[1]), int(row[2]), int(row[3]), bytes(row[4]), bool(row[5]))
+
+
+def unembedded(reader: Reader, encoder_id: int) -> list[FileRow]:
+    """Visible pictures that an encoder has no vector of."""
+    rows = reader.rows(
+        f"{FILE} WHERE missing_at IS NULL AND NOT EXISTS "
+        "(SELECT 1 FROM embeddings e WHERE e.image_id = images.id AND e.encoder_id = :e) ORDER BY id",
+        e=encoder_id,
+    )
+    return [_file(row) for row in rows]
+
+
+def embedded_files(reader: Reader, encoder_id: int, sizes: Sequence[int]) -> list[FileRow]:
+    """Files of the given sizes that an encoder has a vector of: candidates for moves and copies."""
+    found: list[FileRow] = []
+    for marks, parameters in chunks(sizes):
+        rows = reader.rows(
+            "SELECT i.id, i.path, i.size, i.mtime_ns, i.content_hash, i.missing_at IS NOT NULL "
+            "FROM images i JOIN embeddings e ON e.image_id = i.id AND e.encoder_id = :e "
+            f"WHERE i.size IN ({marks}) ORDER BY i.id",
+            e=encoder_id,
+            **parameters,
+        )
+        found.extend(_file(row) for row in rows)
+    return found
+
+
+def hidden_ids(reader: Reader) -> list[int]:
+    return [int(row[0]) for row in reader.rows("SELECT id FROM images WHERE missing_at IS NOT NULL")]
+
+
+def shown(reader: Reader, image_ids: Sequence[int]) -> dict[int, Shown]:
+    found: dict[int, Shown] = {}
+    for marks, parameters in chunks(image_ids):
+        rows = reader.rows(
+            f"SELECT id, path, taken_at, taken_offset, width, height FROM images WHERE id IN ({marks})",
+            **parameters,
+        )
+        for image_id, path, *rest in rows:
+            found[int(image_id)] = Shown(bytes(path), *rest)
+    return found
+
+
+def vectors(reader: Reader, encoder_id: int, *, after: int = 0) -> Iterator[tuple[int, bytes, bytes, int]]:
+    """Image id, vector, second-stage bytes and checksum of every vector newer than generation `after`."""
+    for image_id, vector, aux, checksum in reader.stream(
+        "SELECT image_id, vector, aux, checksum FROM embeddings "
+        "WHERE encoder_id = :e AND generation > :g ORDER BY image_id",
+        e=encoder_id,
+        g=after,
+    ):
+        yield int(image_id), bytes(vector), bytes(aux), int(checksum)

@@ -1,0 +1,207 @@
+"""Examining a catalog: rows against themselves, caches against rows, files against rows."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from retrieval.config import Location
+from retrieval.db import reads
+from retrieval.db.reader import Reader, open_reader
+from retrieval.errors import CatalogError, SchemaOutdated
+from retrieval.stores import cache
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is not as it should be, and what mends it.
+
+    `kind` is one of: schema, database, orphans, vectors, model-switch, cache, files, model.
+    `mends` says whether `doctor --fix` takes care of it; otherwise `help` tells what does.
+    """
+
+    kind: str
+    detail: str
+    help: str
+    mends: bool
+    mended: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def examine(location: str | os.PathLike[str] | None = None, *, fix: bool = False) -> list[Finding]:
+    """All findings about a catalog, mended where `fix` asks for it; an empty list means health."""
+    place = Location.parse(location)
+    try:
+        reader = open_reader(place)
+    except SchemaOutdated:
+        finding = Finding("schema", "The catalog was made by an older version.", "search doctor --fix", True)
+        if not fix:
+            return [finding]
+        from retrieval.db.queries import Writer
+
+        Writer(place).close()
+        return [_mended(finding), *examine(location, fix=True)]
+    try:
+        damage = list(_database(reader))
+        if damage:
+            return damage  # what a damaged file says about anything else cannot be trusted
+        vectors = _damaged_vectors(reader)
+        found = [*_orphans(reader), *_vectors(vectors), *_switches(reader), *_models(reader)]
+        found += _files(reader)
+        stale = [] if vectors and fix else list(_caches(place, reader))
+    finally:
+        reader.close()
+    if not fix:
+        return found + stale
+    return _mend(place, found, vectors) + _mend_caches(place, stale)
+
+
+def _database(reader: Reader) -> Iterator[Finding]:
+    try:
+        problems = reader.check()
+    except CatalogError as error:
+        problems = [str(error)]
+    for problem in problems[:20]:
+        yield Finding(
+            "database",
+            f"The database is damaged: {problem}",
+            "Restore catalog.db from a backup, or move it away and index again.",
+            False,
+        )
+
+
+def _orphans(reader: Reader) -> Iterator[Finding]:
+    count = reader.rows(
+        "SELECT COUNT(*) FROM embeddings e WHERE NOT EXISTS (SELECT 1 FROM images i WHERE i.id = e.image_id) "
+        "OR NOT EXISTS (SELECT 1 FROM encoders n WHERE n.id = e.encoder_id)"
+    )[0][0]
+    if count:
+        yield Finding("orphans", f"{count} vectors belong to no picture.", "search doctor --fix", True)
+
+
+def _damaged_vectors(reader: Reader) -> dict[int, list[int]]:
+    """Pictures by encoder whose vector has the wrong size, a flipped bit, or is not a number."""
+    import numpy as np
+
+    damaged: dict[int, list[int]] = {}
+    for info in reads.encoders(reader):
+        for image_id, vector, aux, checksum in reads.vectors(reader, info.id):
+            whole = len(vector) == 2 * info.dim and zlib.crc32(aux, zlib.crc32(vector)) == checksum
+            if not whole or not np.isfinite(np.frombuffer(vector, "<f2")).all():
+                damaged.setdefault(info.id, []).append(image_id)
+    return damaged
+
+
+def _vectors(damaged: dict[int, list[int]]) -> Iterator[Finding]:
+    count = sum(map(len, damaged.values()))
+    if count:
+        yield Finding(
+            "vectors",
+            f"The vectors of {count} pictures are damaged. With --fix they are dropped, "
+            "and the next indexing makes them anew.",
+            "search doctor --fix, then search index",
+            True,
+        )
+
+
+def _switches(reader: Reader) -> Iterator[Finding]:
+    for info in reads.encoders(reader):
+        waiting = len(reads.unembedded(reader, info.id))
+        if waiting and not info.active and info.state == "building":
+            yield Finding(
+                "model-switch",
+                f"The switch to {info.spec} is not complete: {waiting} pictures have no vector of it yet.",
+                f"search index --model {info.spec}",
+                False,
+            )
+        elif waiting and info.active:
+            yield Finding(
+                "vectors", f"{waiting} pictures have no vector yet and cannot be found.", "search index", False
+            )
+
+
+def _models(reader: Reader) -> Iterator[Finding]:
+    from retrieval.models import problems_of
+
+    active = reads.active_encoder(reader)
+    if active is not None:
+        for problem in problems_of(active.spec):
+            yield Finding("model", problem, f"search models pull {active.spec}", False)
+
+
+def _files(reader: Reader) -> Iterator[Finding]:
+    """Files that changed or went since the last indexing; an absent root says nothing of its files."""
+    for root in reads.roots(reader):
+        name = os.fsdecode(root)
+        if not os.path.isdir(root):
+            yield Finding(
+                "files",
+                f"{name} is not there now. Its pictures stay in the catalog.",
+                f"Plug its disk in, or: search forget {name}",
+                False,
+            )
+            continue
+        gone = changed = 0
+        for row in reads.files_under(reader, root):
+            if row.missing:
+                continue
+            try:
+                status = os.stat(row.path)
+            except OSError:
+                gone += 1
+                continue
+            changed += (status.st_size, status.st_mtime_ns) != (row.size, row.mtime_ns)
+        if gone or changed:
+            yield Finding(
+                "files",
+                f"In {name}, {gone} pictures are gone and {changed} have changed since they were indexed.",
+                f"search index {name}",
+                False,
+            )
+
+
+def _caches(place: Location, reader: Reader) -> Iterator[Finding]:
+    for info in reads.encoders(reader):
+        if not info.active:
+            continue
+        _, fresh = cache.is_fresh(
+            place.cache, info.cache_key, info.dim, info.generation, info.epoch, thorough=True
+        )
+        if not fresh and info.generation:
+            yield Finding(
+                "cache",
+                f"The vector cache of {info.spec} is missing, behind or damaged; queries still answer from the rows.",
+                "search rebuild",
+                True,
+            )
+
+
+def _mend(place: Location, found: list[Finding], vectors: dict[int, list[int]]) -> list[Finding]:
+    kinds = {finding.kind for finding in found if finding.mends}
+    if kinds:
+        from retrieval.db.queries import Writer
+
+        with Writer(place) as writer:
+            if "orphans" in kinds:
+                writer.drop_orphans()
+            for encoder_id, image_ids in vectors.items():
+                writer.drop_vectors(encoder_id, image_ids)
+    return [_mended(finding) if finding.mends else finding for finding in found]
+
+
+def _mend_caches(place: Location, stale: list[Finding]) -> list[Finding]:
+    if stale:
+        from retrieval.catalog import Catalog
+
+        with Catalog(place.name) as catalog:
+            catalog.rebuild()
+    return [_mended(finding) for finding in stale]
+
+
+def _mended(finding: Finding) -> Finding:
+    return Finding(finding.kind, finding.detail, finding.help, finding.mends, mended=True)

@@ -1,0 +1,78 @@
+"""From a raw cosine to how likely a picture is what a text asked for.
+
+Cosines of CLIP-like models say little by themselves: unrelated pairs lie around .10 to .20 with
+a spread near .03 and fitting pairs around .25 to .35, and where exactly depends on the words of
+the query ("a photo" is close to everything). SigLIP-like models lie lower, unrelated pairs
+around zero. So a score is judged by how far it stands out of the query's own distribution over
+the catalog, which is nearly all unrelated pictures: the median is their centre, and the median
+absolute deviation their spread; neither is moved by the few that fit.
+
+Two things make that go wrong, and the family's anchors mend both. In a catalog where most
+pictures fit ("a dog" over a folder of dogs) the median is itself a fitting picture: the centre
+is therefore held within the range that unrelated pairs of the family can have. And a handful
+of pictures has no distribution: a small sample is drawn towards the anchors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+CUTOFF = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Anchors:
+    """What the cosines of unrelated pairs look like in one family of models."""
+
+    centre: float
+    spread: float
+    lowest: float
+    highest: float
+
+
+CLIP = Anchors(centre=0.16, spread=0.027, lowest=0.08, highest=0.21)
+SIGLIP = Anchors(centre=0.02, spread=0.026, lowest=-0.06, highest=0.07)
+FAMILIES = {"clip": CLIP, "siglip": SIGLIP}
+
+# Spreads that a query's unrelated pictures have in practice; a wider one means many that fit.
+SPREADS = (0.015, 0.035)
+# How many pictures weigh as much as the anchors.
+PRIOR = 30
+# Medians this far beyond the anchors belong to a model of another kind (some fine-tuned ones
+# keep every cosine above .5): then only the sample can be believed.
+FOREIGN = 0.12
+# Unrelated pictures reach three spreads about once in a thousand; fitting ones start there.
+EVEN_AT = 3.0
+STEEPNESS = 1.6
+
+
+def match(
+    scores: NDArray[np.float32], sample: NDArray[np.float32], family: str = "clip"
+) -> NDArray[np.float32]:
+    """How likely each of `scores` is relevant, 0..1, rising with the score; .5 is the cut-off."""
+    centre, spread = unrelated(sample, FAMILIES[family])
+    standing = (np.asarray(scores, dtype=np.float64) - centre) / spread
+    exponent = np.clip(STEEPNESS * (standing - EVEN_AT), -60.0, 60.0)
+    return (1.0 / (1.0 + np.exp(-exponent))).astype(np.float32)
+
+
+def unrelated(sample: NDArray[np.float32], anchors: Anchors) -> tuple[float, float]:
+    """Centre and spread of the unrelated pictures, from the sample as far as it can tell."""
+    values = np.asarray(sample, dtype=np.float64)
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return anchors.centre, anchors.spread
+    median = float(np.median(values))
+    spread = 1.4826 * float(np.median(np.abs(values - median)))
+    if not anchors.lowest - FOREIGN <= median <= anchors.highest + FOREIGN:
+        return median, max(spread, 1e-3)
+    trust = len(values) / (len(values) + PRIOR)
+    centre = trust * min(max(median, anchors.lowest), anchors.highest) + (1 - trust) * anchors.centre
+    spread = trust * min(max(spread, SPREADS[0]), SPREADS[1]) + (1 - trust) * anchors.spread
+    return centre, spread

@@ -1,0 +1,111 @@
+"""Every error that this package raises on purpose.
+
+    RetrievalError
+    ├ CatalogError: CatalogNotFound, SchemaOutdated, SchemaTooNew, CatalogBusy, EncoderMismatch
+    ├ ModelError:   UnknownModel, ModelUnavailable, MissingDependency
+    ├ QueryError
+    ├ ImageError:   ImageUnreadable, ImageTooLarge
+    └ StoreError:   CacheCorrupt
+
+A message states the fact, then the command that helps. Library code raises
+these and never prints and never exits.
+"""
+
+from __future__ import annotations
+
+
+class RetrievalError(Exception):
+    """Base of every error of this package; `str()` of it is fit to show to a person."""
+
+
+class CatalogError(RetrievalError):
+    """The catalog cannot be used as asked."""
+
+
+class CatalogNotFound(CatalogError):
+    """There is no catalog at the place that was named."""
+
+
+class SchemaOutdated(CatalogError):
+    """The catalog was written by an older version and has to be upgraded first."""
+
+
+class SchemaTooNew(CatalogError):
+    """The catalog was written by a newer version than this one."""
+
+
+class CatalogBusy(CatalogError):
+    """Another process is writing to the catalog."""
+
+
+class EncoderMismatch(CatalogError):
+    """The vectors of the catalog belong to another encoder than the one at hand."""
+
+
+class ModelError(RetrievalError):
+    """A model cannot be had."""
+
+
+class UnknownModel(ModelError):
+    """No model goes by that name."""
+
+
+class ModelUnavailable(ModelError):
+    """The model is known, but its weights are neither here nor reachable."""
+
+
+class MissingDependency(ModelError):
+    """The model needs a package that is not installed."""
+
+
+class QueryError(RetrievalError):
+    """The query cannot be understood."""
+
+
+class ImageError(RetrievalError):
+    """A picture cannot be used; `reason` is one word of `FAILURE_REASONS`."""
+
+    reason = "damaged"
+
+    def __init__(self, message: str, *, reason: str | None = None) -> None:
+        super().__init__(message)
+        if reason is not None:
+            self.reason = reason
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild_image_error, (type(self), str(self), self.reason))
+
+
+def _rebuild_image_error(kind: type[ImageError], message: str, reason: str) -> ImageError:
+    return kind(message, reason=reason)
+
+
+class ImageUnreadable(ImageError):
+    """The file is not a picture that can be decoded."""
+
+
+class ImageTooLarge(ImageError):
+    """Decoding the picture would take more memory than the budget allows."""
+
+    reason = "too-large"
+
+
+class StoreError(RetrievalError):
+    """A cache of vectors cannot be used."""
+
+
+class CacheCorrupt(StoreError):
+    """A cache file does not hold what its manifest says."""
+
+
+FAILURE_REASONS: dict[str, str] = {
+    "empty": "the file has no content",
+    "not-an-image": "the content is not a picture, whatever the name says",
+    "damaged": "the picture is cut off or its data is broken",
+    "too-large": "decoding would take more memory than the budget allows",
+    "unreadable": "the file could not be read (permissions, or the disk)",
+    "changed": "the file was being written while it was read",
+    "timeout": "decoding took too long and was stopped",
+    "crashed": "a native decoder crashed on this file",
+}
+"""The whole set of reasons a failure can have, with what each means."""

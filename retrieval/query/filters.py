@@ -1,0 +1,126 @@
+"""Conditions on a picture's metadata, as portable SQL."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import os
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from retrieval.errors import QueryError
+from retrieval.types import under
+
+EARTH_KM = 6371.0088
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """A circle on the globe."""
+
+    latitude: float
+    longitude: float
+    km: float
+
+    @classmethod
+    def parse(cls, text: str) -> Near:
+        """From `LAT,LON,KM`."""
+        try:
+            latitude, longitude, km = (float(part) for part in text.split(","))
+        except ValueError:
+            raise QueryError(
+                f"'{text}' is not a place. Write latitude, longitude and kilometres: --near 60.39,5.32,20"
+            ) from None
+        if not (abs(latitude) <= 90 and abs(longitude) <= 180 and 0 < km < math.inf):
+            raise QueryError(
+                f"'{text}' is not a place on earth: latitude is -90 to 90, longitude -180 to 180, "
+                "and the distance in kilometres more than 0."
+            )
+        return cls(latitude, longitude, km)
+
+    def contains(self, latitude: float, longitude: float) -> bool:
+        a, b = math.radians(self.latitude), math.radians(latitude)
+        turn = math.radians(longitude - self.longitude)
+        chord = math.sin((b - a) / 2) ** 2 + math.cos(a) * math.cos(b) * math.sin(turn / 2) ** 2
+        return 2 * EARTH_KM * math.asin(min(1.0, math.sqrt(chord))) <= self.km
+
+    @property
+    def latitudes(self) -> tuple[float, float]:
+        """The band of latitudes the circle lies in: what an index can answer."""
+        reach = math.degrees(self.km / EARTH_KM)
+        return self.latitude - reach, self.latitude + reach
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which pictures may be found at all; an empty one allows every visible picture."""
+
+    folder: bytes | None = None
+    after: str | None = None
+    before: str | None = None
+    camera: str | None = None
+    near: Near | None = None
+
+    @classmethod
+    def build(
+        cls,
+        *,
+        folder: str | os.PathLike[str] | None = None,
+        after: str | dt.date | None = None,
+        before: str | dt.date | None = None,
+        camera: str | None = None,
+        near: str | tuple[float, float, float] | None = None,
+    ) -> Filters:
+        if isinstance(near, tuple):
+            near = ",".join(str(part) for part in near)
+        return cls(
+            folder=None if folder is None else os.fsencode(os.path.abspath(os.path.expanduser(folder))),
+            after=None if after is None else moment(after),
+            before=None if before is None else moment(before),
+            camera=camera.strip().lower() if camera and camera.strip() else None,
+            near=None if near is None else Near.parse(near),
+        )
+
+    def __bool__(self) -> bool:
+        return self != Filters()
+
+    def sql(self) -> tuple[str, dict[str, Any]]:
+        """`SELECT id, latitude, longitude` of the pictures that pass all but the exact distance."""
+        where, values = ["missing_at IS NULL"], dict[str, Any]()
+        if self.folder is not None:
+            where.append("(path = :folder OR (path >= :low AND path < :high))")
+            values["folder"] = self.folder
+            values["low"], values["high"] = under(self.folder)
+        if self.after is not None:
+            where.append("taken_at >= :after")
+            values["after"] = self.after
+        if self.before is not None:
+            where.append("taken_at < :before")
+            values["before"] = self.before
+        if self.camera is not None:
+            where.append("LOWER(COALESCE(camera_make, '') || ' ' || COALESCE(camera_model, '')) LIKE :camera ESCAPE '!'")
+            values["camera"] = "%" + re.sub(r"([!%_])", r"!\1", self.camera) + "%"
+        if self.near is not None:
+            where.append("latitude >= :south AND latitude <= :north AND longitude IS NOT NULL")
+            values["south"], values["north"] = self.near.latitudes
+        return f"SELECT id, latitude, longitude FROM images WHERE {' AND '.join(where)} ORDER BY id", values
+
+
+def moment(value: str | dt.date) -> str:
+    """The first moment of a year, month, day or time, as the catalog writes times."""
+    if isinstance(value, dt.datetime):
+        return value.replace(tzinfo=None).isoformat(timespec="seconds")
+    if isinstance(value, dt.date):
+        return value.isoformat()
+    text = value.strip()
+    found = re.fullmatch(r"(\d{4})(?:-(\d{1,2}))?(?:-(\d{1,2}))?(?:[T ](\d{1,2}):(\d{2})(?::(\d{2}))?)?", text)
+    if found and not (found[4] and not found[3]):
+        year, month, day, hour, minute, second = (int(part) if part else None for part in found.groups())
+        try:
+            start = dt.datetime(year or 0, month or 1, day or 1, hour or 0, minute or 0, second or 0)  # noqa: DTZ001
+        except ValueError:
+            pass
+        else:
+            return start.isoformat() if hour is not None else start.date().isoformat()
+    raise QueryError(f"'{value}' is not a date. Write 2023, 2023-07, 2023-07-15 or 2023-07-15T18:30.")

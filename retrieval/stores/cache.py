@@ -1,0 +1,201 @@
+"""Cache folders on disk: files that are replaced as a set, and a manifest that vouches for them.
+
+Each encoder has a folder of its own inside the catalog's cache. The files of one state
+carry its number in their names; the manifest, renamed into place last, says which belong
+together. Whoever reads checks the manifest against the rows and the files against the
+manifest before any of their bytes are used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from retrieval.errors import CacheCorrupt
+
+LAYOUT = 1
+MANIFEST = "manifest.json"
+SEAL = "seal.json"
+BLOCK = 1 << 20
+LEFTOVER_SECONDS = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a cache holds, and of which state of the rows."""
+
+    layout: int
+    encoder_key: str
+    dim: int
+    kind: str
+    count: int
+    generation: int
+    epoch: int
+    files: dict[str, tuple[str, int, int]]
+    """What for -> file name, size in bytes, crc32."""
+    details: dict[str, Any]
+
+
+def folder_name(encoder_key: str) -> str:
+    """A file name for an encoder's key; keys may hold slashes and dots."""
+    safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in encoder_key)
+    return f"{safe[:80]}-{zlib.crc32(encoder_key.encode()):08x}"
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """The manifest, or None where there is none that can be understood."""
+    try:
+        raw = json.loads((folder / MANIFEST).read_text("utf-8"))
+        files = {
+            str(key): (str(name), int(size), int(crc)) for key, (name, size, crc) in raw.pop("files").items()
+        }
+        manifest = Manifest(files=files, **raw)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+    plain = all(Path(name).name == name for name, _, _ in files.values())
+    return manifest if manifest.layout == LAYOUT and plain else None
+
+
+def agrees(manifest: Manifest, *, key: str, dim: int, epoch: int) -> bool:
+    """Whether a cache holds an older or equal state of these very rows."""
+    return manifest.encoder_key == key and manifest.dim == dim and manifest.epoch == epoch
+
+
+def is_fresh(
+    root: Path, key: str, dim: int, generation: int, epoch: int, *, thorough: bool = False
+) -> tuple[str, bool]:
+    """The kind of an encoder's cache, and whether it agrees with the rows; `thorough` reads every byte."""
+    manifest = read_manifest(root / folder_name(key))
+    if manifest is None:
+        return "none", False
+    if not agrees(manifest, key=key, dim=dim, epoch=epoch) or manifest.generation != generation:
+        return manifest.kind, False
+    try:
+        verified(root / folder_name(key), manifest, thorough=thorough)
+    except CacheCorrupt:
+        return manifest.kind, False
+    return manifest.kind, True
+
+
+def verified(folder: Path, manifest: Manifest, *, thorough: bool = False) -> dict[str, Path]:
+    """Paths of the manifest's files, every byte of them accounted for.
+
+    A checksum over all bytes is taken when a file is first met and whenever its identity
+    (inode, size, both times) differs from the last one taken; the change time cannot be
+    set back, so a file that was tampered with is always read again.
+    """
+    seal = {} if thorough else _read_seal(folder)
+    met: dict[str, list[int]] = {}
+    paths: dict[str, Path] = {}
+    for purpose, (name, size, crc) in manifest.files.items():
+        path = folder / name
+        try:
+            stat = path.stat()
+        except OSError as error:
+            raise CacheCorrupt(f"The cache file {path} is gone. Make it anew: search rebuild") from error
+        identity = [stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, crc]
+        if stat.st_size != size or (seal.get(name) != identity and _crc(path) != crc):
+            raise CacheCorrupt(f"The cache file {path} is damaged. Make it anew: search rebuild")
+        met[name] = identity
+        paths[purpose] = path
+    if met != seal:
+        with contextlib.suppress(OSError):  # a catalog on read-only media is checked each time
+            _replace(folder / SEAL, json.dumps(met).encode())
+    return paths
+
+
+def write(
+    folder: Path,
+    parts: dict[str, Callable[[Path], None]],
+    *,
+    encoder_key: str,
+    dim: int,
+    kind: str,
+    count: int,
+    generation: int,
+    epoch: int,
+    details: dict[str, Any],
+) -> Manifest:
+    """Write a set of files and make it the current one; the old set goes when the new one stands."""
+    folder.mkdir(parents=True, exist_ok=True)
+    before = read_manifest(folder)
+    tag = f"{generation}-{secrets.token_hex(4)}"
+    files: dict[str, tuple[str, int, int]] = {}
+    for purpose, save in parts.items():
+        path = folder / f"{purpose}-{tag}.bin"
+        save(path)
+        _sync(path)
+        files[purpose] = (path.name, path.stat().st_size, _crc(path))
+    manifest = Manifest(LAYOUT, encoder_key, dim, kind, count, generation, epoch, files, details)
+    _replace(folder / MANIFEST, json.dumps(asdict(manifest), indent=1).encode())
+    _sweep(folder, keep=set(paths_of(manifest)), superseded=set(paths_of(before)) if before else set())
+    return manifest
+
+
+def paths_of(manifest: Manifest) -> list[str]:
+    return [name for name, _, _ in manifest.files.values()]
+
+
+def _sweep(folder: Path, *, keep: set[str], superseded: set[str]) -> None:
+    """Remove the old set, and what a killed process left; a set that another is writing stays."""
+    for path in folder.iterdir():
+        if path.name in keep or path.name in (MANIFEST, SEAL):
+            continue
+        with contextlib.suppress(OSError):
+            if path.name in superseded or time.time() - path.stat().st_mtime > LEFTOVER_SECONDS:
+                path.unlink()
+
+
+def sweep_folders(root: Path, keys: Iterable[str]) -> None:
+    """Remove the caches of encoders that are no longer in the catalog."""
+    keep = {folder_name(key) for key in keys}
+    if not root.is_dir():
+        return
+    for folder in root.iterdir():
+        if folder.name not in keep and (folder / MANIFEST).is_file():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _read_seal(folder: Path) -> dict[str, list[int]]:
+    try:
+        raw = json.loads((folder / SEAL).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return raw if isinstance(raw, dict) else {}
+
+
+def _crc(path: Path) -> int:
+    crc = 0
+    for block in _blocks(path):
+        crc = zlib.crc32(block, crc)
+    return crc
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            yield block
+
+
+def _replace(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        temporary.write_bytes(data)
+        _sync(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

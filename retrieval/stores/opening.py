@@ -1,0 +1,169 @@
+"""Opening a store that tells the truth: mapped when the cache is fresh, caught up or rebuilt when not."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import zlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from retrieval.errors import CacheCorrupt
+from retrieval.stores import cache
+from retrieval.stores.flat import FlatStore
+
+if TYPE_CHECKING:
+    from retrieval.stores.faiss import FaissStore
+
+    Store = FlatStore | FaissStore
+
+log = logging.getLogger("retrieval")
+
+KINDS = ("auto", "flat", "faiss")
+FAISS_FROM = 200_000
+"""Exact search over this many rows of 512 takes some 30 ms; beyond, an index pays."""
+TAIL_ROWS = 2000
+TAIL_SHARE = 0.02
+"""A query that finds more than this missing from a cache writes what it caught up on."""
+
+Rows = Callable[[int], Iterable[tuple[int, bytes, bytes, int]]]
+"""Rows newer than a generation: image id, vector, second-stage bytes, checksum."""
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """The state of the rows that a store has to agree with."""
+
+    key: str
+    dim: int
+    generation: int
+    epoch: int
+    count: Callable[[], int]
+    rows: Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A store, whether its files were fresh, and the ids of rows that fail their checksum."""
+
+    store: Store
+    fresh: bool
+    damaged: tuple[int, ...] = ()
+
+
+def open_store(root: Path, truth: Truth, *, save: bool = False) -> Opened:
+    """A store that agrees with the rows. `save` writes whatever had to be caught up on."""
+    folder = root / cache.folder_name(truth.key)
+    manifest = cache.read_manifest(folder)
+    found = _load(folder, manifest, truth) if manifest else None
+    if manifest is not None and found is not None and manifest.generation == truth.generation:
+        damaged = tuple(manifest.details.get("damaged", ()))
+        return Opened(found, fresh=True, damaged=damaged)
+    if manifest is not None and found is not None:
+        rows, damaged = _sound(truth, after=manifest.generation)
+        newer = FlatStore.from_rows(rows, dim=truth.dim)
+        flat = (found if isinstance(found, FlatStore) else found.flat).merged(newer)
+        if len(flat) + len(damaged) + len(manifest.details.get("damaged", ())) == truth.count():
+            damaged = (*manifest.details.get("damaged", ()), *damaged)
+            many = len(newer) > max(TAIL_ROWS, TAIL_SHARE * len(flat))
+            kind = _kind(manifest)
+            store = _extended(found, flat, newer, kind, write=save or many)
+            if save or many:
+                _save(folder, store, truth, kind, damaged)
+            return Opened(store, fresh=save or many, damaged=damaged)
+    return _rebuilt(folder, truth, kind=_kind(manifest))
+
+
+def rebuild_store(root: Path, truth: Truth, *, kind: str | None = None) -> Opened:
+    """Make the files anew from the rows; a `kind` that is named is kept from then on."""
+    folder = root / cache.folder_name(truth.key)
+    return _rebuilt(folder, truth, kind=kind or _kind(cache.read_manifest(folder)))
+
+
+def _load(folder: Path, manifest: cache.Manifest, truth: Truth) -> Store | None:
+    if (
+        not cache.agrees(manifest, key=truth.key, dim=truth.dim, epoch=truth.epoch)
+        or manifest.generation > truth.generation
+    ):
+        return None
+    try:
+        paths = cache.verified(folder, manifest)
+        flat = FlatStore.mapped(
+            paths, count=manifest.count, dim=manifest.dim, aux=int(manifest.details["aux"])
+        )
+        if manifest.kind == "flat":
+            return flat
+        from retrieval.stores.faiss import FaissStore
+
+        return FaissStore.mapped(flat, paths, manifest.details)
+    except (CacheCorrupt, OSError, ValueError, KeyError, RuntimeError) as error:
+        log.info("cache %s is made anew: %s", folder, error)
+        return None
+
+
+def _sound(truth: Truth, *, after: int) -> tuple[list[tuple[int, bytes, bytes]], tuple[int, ...]]:
+    """Rows whose checksum holds, and the ids of those whose does not."""
+    rows: list[tuple[int, bytes, bytes]] = []
+    damaged: list[int] = []
+    for image_id, vector, aux, checksum in truth.rows(after):
+        whole = len(vector) == 2 * truth.dim and (not rows or len(aux) == len(rows[0][2]))
+        if whole and zlib.crc32(aux, zlib.crc32(vector)) == checksum:
+            rows.append((image_id, vector, aux))
+        else:
+            damaged.append(image_id)
+    if damaged:
+        log.warning(
+            "The vectors of %d pictures are damaged and left out of the search. Mend them: search doctor --fix",
+            len(damaged),
+        )
+    return rows, tuple(damaged)
+
+
+def _rebuilt(folder: Path, truth: Truth, *, kind: str) -> Opened:
+    rows, damaged = _sound(truth, after=0)
+    store: Store = FlatStore.from_rows(rows, dim=truth.dim)
+    del rows
+    if kind == "faiss" or (kind == "auto" and len(store) >= FAISS_FROM):
+        store = _faiss(store)
+    _save(folder, store, truth, kind, damaged)
+    return Opened(store, fresh=True, damaged=damaged)
+
+
+def _extended(found: Store, flat: FlatStore, newer: FlatStore, kind: str, *, write: bool) -> Store:
+    if isinstance(found, FlatStore):
+        return _faiss(flat) if write and kind == "auto" and len(flat) >= FAISS_FROM else flat
+    return found.extended(flat, newer.ids) if write else found.beside(flat, newer.ids)
+
+
+def _faiss(flat: FlatStore) -> Store:
+    if not len(flat):
+        return flat
+    from retrieval.stores.faiss import FaissStore
+
+    return FaissStore.built(flat)
+
+
+def _kind(manifest: cache.Manifest | None) -> str:
+    """A kind that a person chose stays; otherwise size decides."""
+    chosen = manifest.details.get("chosen") if manifest else None
+    return chosen if chosen in KINDS else "auto"
+
+
+def _save(folder: Path, store: Store, truth: Truth, kind: str, damaged: tuple[int, ...]) -> None:
+    # A folder that cannot be written costs the next query its cache, never this one its answer.
+    with contextlib.suppress(OSError):
+        cache.write(
+            folder,
+            store.parts(),
+            encoder_key=truth.key,
+            dim=truth.dim,
+            kind=store.kind,
+            count=len(store),
+            generation=truth.generation,
+            epoch=truth.epoch,
+            details={**store.details, "chosen": kind, "damaged": list(damaged)},
+        )
+
+
