@@ -80,7 +80,9 @@ def output_options(command: F) -> F:
     return command
 
 
-@click.group(cls=SearchGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=SearchGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(package_name="picture-search", prog_name="search")
 def main() -> None:
     """Find your pictures with words.
@@ -104,7 +106,9 @@ def main() -> None:
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out what matches, as in .gitignore.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("--retry", is_flag=True, help="Try files again that failed before.")
-@click.option("--workers", type=click.IntRange(1, 256), metavar="N", help="Loading processes. Default: one a core.")
+@click.option(
+    "--workers", type=click.IntRange(1, 256), metavar="N", help="Loading processes. Default: one a core."
+)
 @click.option("--memory", metavar="SIZE", help="Memory for pictures in flight, as 500M or 2G.")
 @json_option
 def index(
@@ -162,8 +166,18 @@ def index(
 @main.command()
 @click.argument("query", nargs=-1, required=True)
 @reading_options
-@click.option("-k", "--limit", type=click.IntRange(1), default=10, show_default=True, metavar="N", help="At most N hits.")
-@click.option("--in", "folder", metavar="DIR", type=click.Path(path_type=Path), help="Only below this folder.")
+@click.option(
+    "-k",
+    "--limit",
+    type=click.IntRange(1),
+    default=10,
+    show_default=True,
+    metavar="N",
+    help="At most N hits.",
+)
+@click.option(
+    "--in", "folder", metavar="DIR", type=click.Path(path_type=Path), help="Only below this folder."
+)
 @click.option("--after", metavar="DATE", help="Taken then or later: 2023, 2023-07 or 2023-07-15.")
 @click.option("--before", metavar="DATE", help="Taken earlier than that.")
 @click.option("--camera", metavar="TEXT", help="Camera make or model contains this.")
@@ -470,12 +484,16 @@ def _bytes(text: str | None) -> int | None:
     except (ValueError, OverflowError):
         size = 0
     if size < 16 << 20:
-        raise click.BadParameter(f"'{text}' is not a size of at least 16M, such as 500M or 2G.", param_hint="--memory")
+        raise click.BadParameter(
+            f"'{text}' is not a size of at least 16M, such as 500M or 2G.", param_hint="--memory"
+        )
     return size
 
 
 def _report_line(report: dict[str, Any], *, dry_run: bool) -> str:
-    named = [f"{report[key]} {key}" for key in ("added", "updated", "moved", "missing", "failed") if report[key]]
+    named = [
+        f"{report[key]} {key}" for key in ("added", "updated", "moved", "missing", "failed") if report[key]
+    ]
     what = ", ".join([*named, f"{report['unchanged']} unchanged"])
     if dry_run:
         return f"Would be: {what}."

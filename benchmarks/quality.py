@@ -22,7 +22,7 @@ from typing import Any
 
 from indexer import index_folder
 from retrieval import Catalog, Hits
-from retrieval.errors import QueryError
+from retrieval.errors import ModelError
 
 MODELS = ("starter:lite2-normal", "starter:lite2-fast", "starter:lite0-fast")
 DEPTH = 10
@@ -77,7 +77,7 @@ def ask_all(catalog: Catalog, questions: list[Question], rerank: bool) -> dict[s
     for question in questions:
         try:
             hits = catalog.search(question.text, limit=DEPTH, include_all=True, rerank=rerank)
-        except QueryError:
+        except ModelError:
             if rerank:
                 return None  # The model has no second stage.
             raise

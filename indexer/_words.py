@@ -23,13 +23,21 @@ _RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 _LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+_MAKERS = (
+    "olympus|minolta|konica|kodak|pentax|samsung|casio|nikon|fuji(?:film)?|sanyo|hp|sony|ricoh|panasonic"
+)
 _PLACEHOLDER = re.compile(
-    r"(?:olympus|minolta|konica|kodak|pentax|samsung|casio|nikon|fuji(?:film)?|sanyo|hp|sony|ricoh|panasonic)?"
-    r"[ \w-]{0,12}digital (?:still )?camera|sony dsc|dsc|dcim|dscn?\d+|img_?\d+|default|untitled|exif_jpeg_picture"
-    r"|charset=.*|created with (?:the )?gimp|screenshot|picture|image|jpeg|mtk|nothing|null|none|binary comment"
-    r"|ascii|unicode|jis|hdr|<.{0,3}>|[\W_]+|optimized by .*|file written by adobe photoshop.*|lead technologies inc.*"
-    r"|intel\(r\) jpeg library.*|cre(?:a|eat)tor: gd-jpeg.*|oplus_\d+|cof|edf|xmp|qrcode|hdrpl|rhdr|beauty|bty|sdr"
-    r"|maker:.{0,200}|fotorcreated|oznorcoo?|dav|mde|ptr|vsco|(?:.{0,3}_){2,}.{0,3}",
+    "|".join(
+        (
+            rf"(?:{_MAKERS})?[ \w-]{{0,12}}digital (?:still )?camera",
+            r"sony dsc|dsc|dcim|dscn?\d+|img_?\d+|exif_jpeg_picture|binary comment|mtk|cof|edf|hdr|dav",
+            r"default|untitled|screenshot|picture|image|jpeg|nothing|null|none|ascii|unicode|jis|qrcode",
+            r"oplus_\d+|hdrpl|rhdr|beauty|bty|oznorco?|fotorcreated|vsco|charset=.*|maker:.*",
+            r"created (?:with|by) (?:the )?(?:gimp|paint|fotor)\b.*|optimized by .*|lead technologies inc.*",
+            r"file written by adobe photoshop.*|intel\(r\) jpeg library.*|creat?tor: gd-jpeg.*",
+            r"[\W_]+",
+        )
+    ),
     re.IGNORECASE | re.DOTALL,
 )
 

@@ -11,13 +11,15 @@ import pickle
 import queue
 import threading
 from collections import deque
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from indexer import _budget, _lane
+from indexer._budget import ClosedError
 from retrieval import config
+from retrieval.errors import RetrievalError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -119,7 +121,7 @@ class Loader:
                         break
                     pending.append(self._submit(task))
                 if pending:
-                    yield pending.popleft().result()
+                    yield _result(pending.popleft())
                 else:
                     finished = True
         finally:
@@ -183,6 +185,8 @@ class _Crew:
                     future.set_result(result)
         finally:
             lane.end()
+            if item is not None and not item[1].done():
+                item[1].cancel()
 
     def _finish(self) -> None:
         with self._lock:
@@ -201,6 +205,17 @@ class _Crew:
             lane.kill()
         for thread in self._threads:
             thread.join()
+        while not self._work.empty():
+            item = self._work.get()
+            if item is not None:
+                item[1].cancel()
+
+
+def _result(future: Future[Loaded]) -> Loaded:
+    try:
+        return future.result()
+    except (CancelledError, ClosedError) as error:
+        raise RetrievalError("The loader was closed while files were being loaded") from error
 
 
 def _loaded(task: Task, outcome: _lane.Outcome) -> Loaded:

@@ -150,7 +150,7 @@ def _degrees(parts: list[float], reference: str | None, letters: str, limit: int
         return None
     if any(part > 60 for part in parts[1:]):
         return None
-    value = sum(part / 60**place for place, part in enumerate(parts))
+    value = sum((part / 60.0**place for place, part in enumerate(parts)), 0.0)
     if value > limit:
         return None
     return round(-value if side == letters[1] else value, 7)

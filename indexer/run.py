@@ -52,7 +52,8 @@ def index_folder(
     halt = stopped or (lambda: False)
     reader = _open(location)
     try:
-        roots = [os.fsencode(os.path.abspath(os.path.expanduser(path))) for path in paths]
+        named = (os.fsencode(os.path.abspath(os.path.expanduser(path))) for path in paths)
+        roots = list(dict.fromkeys(named))
         if not roots:
             roots = reads.roots(reader) if reader else []
         if not roots:
@@ -119,7 +120,9 @@ def _check_root(root: bytes, reader: Reader | None) -> None:
         return
     if os.path.exists(root):
         folder = os.path.dirname(name)
-        raise CatalogError(f"{name} is a file, not a folder. Index the folder it is in: search index {folder}")
+        raise CatalogError(
+            f"{name} is a file, not a folder. Index the folder it is in: search index {folder}"
+        )
     if reader and (root in reads.roots(reader) or reads.count_under(reader, root)):
         raise CatalogError(
             f"{name} is not there now. If its disk is offline, plug it in; nothing was changed. "
@@ -157,7 +160,9 @@ def _scan(
         tell("scan", {"path": os.fsdecode(root)})
         found = scan(root, exclude=exclude, raw=raw_available(), stopped=halt)
         if root in found.unreadable:
-            raise CatalogError(f"{os.fsdecode(root)} cannot be listed. Check its permissions, and index again.")
+            raise CatalogError(
+                f"{os.fsdecode(root)} cannot be listed. Check its permissions, and index again."
+            )
         if reader and not (found.files or found.unreadable or halt()) and reads.count_under(reader, root):
             name = os.fsdecode(root)
             raise CatalogError(

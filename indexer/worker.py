@@ -130,7 +130,7 @@ def _load(
     content = images.read_file(order.path, allow=allow)
     digest = hashlib.sha256(content.data).digest()
     ask(_pipe.Read(digest, content.size, content.mtime_ns))
-    name = os.path.basename(os.fsdecode(order.path))
+    name = os.fsdecode(order.path).rpartition(os.sep)[2]
     picture = images.open_image(content.data, name=name)
     from indexer.metadata import read_metadata
 

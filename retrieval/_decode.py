@@ -144,16 +144,18 @@ class Picture:
 
     def decode(self, *, wanted: Wanted | None = None, permit: Permit | None = None) -> Image.Image:
         """The upright RGB picture; see `retrieval.images.load_image`."""
+        late = self._kind in _OPENED_LATE
+        if late and permit is not None:
+            permit(_costs.late_cost(self._stored, self._data, self._kind))
+        least = wanted(*self.size) if wanted is not None and self._kind == "JPEG" else None
         with _translated(self._kind):
-            if self._kind in _OPENED_LATE and permit is not None:
-                permit(_costs.late_cost(self._stored, self._data, self._kind))
             image, self._image = self._image or self._open(), None
-            reduced = 1
-            if self._kind == "JPEG" and wanted is not None:
-                reduced = self._reduce(image, wanted)
-            if self._kind not in _OPENED_LATE and permit is not None:
-                turned = self.orientation != 1 or self.exif.orientation != 1
-                permit(_costs.decoding_cost(image, self._stored, self._data, self._kind, turned=turned))
+            reduced = self._reduce(image, least) if least is not None else 1
+            turned = self.orientation != 1 or self.exif.orientation != 1
+            needed = _costs.decoding_cost(image, self._stored, self._data, self._kind, turned=turned)
+        if not late and permit is not None:
+            permit(needed)
+        with _translated(self._kind):
             image.load()
             upright = to_rgb(image)
             del image
@@ -162,12 +164,12 @@ class Picture:
         upright.info = {"full_size": self.size if reduced > 1 else upright.size, "reduced": reduced}
         return upright
 
-    def _reduce(self, image: ImageFile.ImageFile, wanted: Wanted) -> int:
-        least = wanted(*self.size)
-        if self.orientation >= 5:
-            least = _swapped(least)
-        image.draft(None, (max(1, least[0]), max(1, least[1])))
-        return int(image.decoderconfig[0]) if image.decoderconfig else 1
+    def _reduce(self, image: ImageFile.ImageFile, least: tuple[int, int]) -> int:
+        """Let a JPEG be decoded at a fraction; `least` is upright, the file may not be."""
+        width, height = _swapped(least) if self.orientation >= 5 else least
+        image.draft(None, (max(1, width), max(1, height)))
+        config: tuple[int, ...] = getattr(image, "decoderconfig", ())
+        return config[0] if config else 1
 
     def _open(self) -> ImageFile.ImageFile:
         module, _, name = _PLUGINS[self._kind].partition(":")

@@ -22,8 +22,8 @@ def preview(data: bytes) -> tuple[bytes, int]:
     with rawpy.imread(BytesIO(data)) as raw:
         orientation = _FLIPS.get(raw.sizes.flip, 1)
         thumb = raw.extract_thumb()
-        if thumb.format == rawpy.ThumbFormat.JPEG:
-            jpeg = bytes(thumb.data)
+        if isinstance(thumb.data, bytes):
+            jpeg = thumb.data
             # A preview with its own orientation tag is stored as the tag says, others as the RAW says.
             own = read_exif(find_blocks(jpeg, "JPEG").exif).orientation
             return jpeg, own if own != 1 else orientation

@@ -189,7 +189,9 @@ class Catalog:
             writer.drop_encoders(unused)
             writer.compact()
         with self._lock:
-            cache.sweep_folders(self.location.cache, [info.cache_key for info in reads.encoders(self._reader)])
+            cache.sweep_folders(
+                self.location.cache, [info.cache_key for info in reads.encoders(self._reader)]
+            )
             freed = max(0, before - self._reader.size())
         return {"images": images, "failures": len(stale), "encoders": len(unused), "bytes": freed}
 
@@ -349,4 +351,3 @@ def _with_offset(taken_at: str | None, offset: int | None) -> str | None:
         return taken_at
     sign = "-" if offset < 0 else "+"
     return f"{taken_at}{sign}{abs(offset) // 60:02d}:{abs(offset) % 60:02d}"
-

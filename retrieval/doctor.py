@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from retrieval import registry
 from retrieval.config import Location
 from retrieval.db import reads
 from retrieval.db.reader import Reader, open_reader
-from retrieval.errors import CatalogError, SchemaOutdated
+from retrieval.errors import CatalogError, ModelError, SchemaOutdated
 from retrieval.stores import cache
+from retrieval.types import checksum
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +91,8 @@ def _damaged_vectors(reader: Reader) -> dict[int, list[int]]:
 
     damaged: dict[int, list[int]] = {}
     for info in reads.encoders(reader):
-        for image_id, vector, aux, checksum in reads.vectors(reader, info.id):
-            whole = len(vector) == 2 * info.dim and zlib.crc32(aux, zlib.crc32(vector)) == checksum
+        for image_id, vector, aux, stored in reads.vectors(reader, info.id):
+            whole = len(vector) == 2 * info.dim and checksum(vector, aux) == stored
             if not whole or not np.isfinite(np.frombuffer(vector, "<f2")).all():
                 damaged.setdefault(info.id, []).append(image_id)
     return damaged
@@ -121,17 +122,29 @@ def _switches(reader: Reader) -> Iterator[Finding]:
             )
         elif waiting and info.active:
             yield Finding(
-                "vectors", f"{waiting} pictures have no vector yet and cannot be found.", "search index", False
+                "vectors",
+                f"{waiting} pictures have no vector yet and cannot be found.",
+                "search index",
+                False,
             )
 
 
 def _models(reader: Reader) -> Iterator[Finding]:
-    from retrieval.models import problems_of
-
     active = reads.active_encoder(reader)
-    if active is not None:
-        for problem in problems_of(active.spec):
-            yield Finding("model", problem, f"search models pull {active.spec}", False)
+    if active is None:
+        return
+    try:
+        encoder = registry.load_encoder(active.spec)
+    except ModelError as error:
+        yield Finding("model", str(error), f"search models pull {active.spec}", False)
+        return
+    if encoder.id != active.key:
+        yield Finding(
+            "model",
+            f"'{active.spec}' is now {encoder.id}, but the catalog's vectors are of {active.key}.",
+            f"search index --model {active.spec}",
+            False,
+        )
 
 
 def _files(reader: Reader) -> Iterator[Finding]:

@@ -71,8 +71,9 @@ def read_file(path: str | bytes | Path, *, allow: Callable[[int], None] | None =
     A path that has become a pipe, a socket or a device never blocks and is never read.
     `allow` is told the size before anything is read, and may raise.
     """
+    path = Path(os.fsdecode(path))
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
+        if not stat.S_ISREG(path.stat().st_mode):
             raise ImageUnreadable("Not a regular file", reason="unreadable")
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
         descriptor = os.open(path, flags)

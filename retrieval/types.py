@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,11 @@ def under(folder: bytes) -> tuple[bytes, bytes]:
     separator = os.fsencode(os.sep)
     base = folder.rstrip(separator) + separator
     return base, base[:-1] + bytes([base[-1] + 1])
+
+
+def checksum(vector: bytes, aux: bytes) -> int:
+    """What is stored beside a vector, so that a flipped bit is noticed and not searched."""
+    return zlib.crc32(aux, zlib.crc32(vector))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import re
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -101,6 +102,34 @@ def test_every_command_shows_an_example(cli_docs: ModuleType, root: click.Group)
     assert EXAMPLE.search(next(cli_docs.commands(root)).get_help())
 
 
+def unknown_options(root: click.Group, example: str) -> list[str]:
+    """The options in one example line that its command does not have."""
+    words = shlex.split(example.strip().removeprefix("$ ").partition("  ")[0], comments=True)[1:]
+    for end in {"|", ">", "&&"} & set(words):
+        words = words[: words.index(end)]
+    command: click.Command = root
+    while isinstance(command, click.Group) and words and words[0] in command.commands:
+        command = command.commands[words.pop(0)]
+    if command is root:
+        # `search WORDS` is short for `search find WORDS`.
+        command = root.commands.get("find", root)
+    context = click.Context(command)
+    known = {option for parameter in command.get_params(context) for option in parameter.opts}
+    used = [word.partition("=")[0] for word in words if re.match(r"--?[a-zA-Z0-9]", word)]
+    return [option for option in used if option not in known]
+
+
+def test_the_examples_use_only_options_that_exist(cli_docs: ModuleType, root: click.Group) -> None:
+    wrong = [
+        (context.command_path, line.strip(), option)
+        for context in cli_docs.commands(root)
+        for line in context.get_help().splitlines()
+        if EXAMPLE.search(line)
+        for option in unknown_options(root, line)
+    ]
+    assert wrong == []
+
+
 @click.group()
 def small() -> None:
     """A group for the tests below.
@@ -161,6 +190,13 @@ def test_the_reference_has_a_section_for_every_command_but_the_hidden(
 def test_an_example_is_told_from_the_usage(cli_docs: ModuleType) -> None:
     found = {context.command_path: EXAMPLE.search(context.get_help()) for context in cli_docs.commands(small)}
     assert [name for name, example in found.items() if example] == ["search", "search one"]
+
+
+def test_a_wrong_option_in_an_example_is_found() -> None:
+    assert unknown_options(small, "  search one apple --loud --lowd=1 | tail -3    explained --so") == [
+        "--lowd"
+    ]
+    assert unknown_options(small, "  $ search many of-them -x") == ["-x"]
 
 
 def test_the_check_fails_until_the_reference_is_written(

@@ -329,6 +329,13 @@ def test_sixels_decode_back_to_the_picture(size: tuple[int, int]) -> None:
     assert distance(image, decoded) < 3
 
 
+def test_sixels_of_a_transparent_picture_set_no_pixel() -> None:
+    image = Image.new("RGBA", (20, 30))
+    image.putpixel((3, 29), (255, 0, 0, 255))
+    assert read_sixel(graphics.sixel(image)).getbbox() == (3, 29, 4, 30)
+    assert read_sixel(graphics.sixel(Image.new("RGBA", (20, 30)))).getbbox() is None
+
+
 def test_sixels_of_many_colours_stay_close_to_the_picture() -> None:
     across, down = np.meshgrid(np.arange(160), np.arange(120))
     image = Image.fromarray(np.stack([across * 255 // 160, down * 2, 255 - across], -1).astype(np.uint8))
@@ -369,6 +376,7 @@ def test_half_blocks_leave_the_transparent_part_to_the_terminal() -> None:
         ({"TERM": "mlterm"}, "sixel"),
         ({"TERM": "xterm-256color", "WT_SESSION": "abc"}, "blocks"),
         ({"TERM": "tmux-256color", "TMUX": "/run/tmux", "KITTY_WINDOW_ID": "1"}, "blocks"),
+        ({"TERM": "xterm-kitty", "TMUX": "/run/tmux"}, "blocks"),
         ({"TERM": "screen", "LC_TERMINAL": "iTerm2"}, "blocks"),
         ({"TERM": "dumb"}, "none"),
         ({"TERM": "dumb", "SEARCH_PREVIEW": "sixel"}, "sixel"),
@@ -419,6 +427,35 @@ def test_half_blocks_and_captions_fit_the_terminal(columns: int, photos: Path) -
     preview(rows, stream, protocol="blocks", columns=columns, environ={"TERM": "xterm-kitty"})
     lines = ESCAPES.sub("", stream.getvalue()).splitlines()
     assert max(cells(line) for line in lines if columns >= 20 or "▀" in line) < columns
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a pseudo-terminal")
+def test_sixels_stand_side_by_side_only_where_the_size_of_a_character_is_known(photos: Path) -> None:
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    rows = [hit(photos / "0.png"), hit(photos / "0.png", 2)]
+    leader, follower = pty.openpty()
+    try:
+        fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 800, 384))
+        known = Terminal()
+        known.fileno = lambda: follower  # type: ignore[method-assign]
+        preview(rows, known, protocol="sixel", environ={"TERM": "foot"})
+    finally:
+        os.close(leader)
+        os.close(follower)
+    unknown = Terminal()
+    preview(rows, unknown, protocol="sixel", columns=100, environ={"TERM": "foot"})
+    assert known.getvalue().count("\x1bP") == 1
+    assert unknown.getvalue().count("\x1bP") == 2
+    strip = read_sixel(known.getvalue())
+    # 99 columns of 8 pixels: two slots of 48 columns, two columns between.
+    assert strip.width == (48 + 2 + 48) * 8
+    drawn = np.flatnonzero(np.asarray(strip.getchannel("A")).max(axis=0))
+    assert 400 in drawn
+    assert not set(range(384, 400)) & set(drawn.tolist())
 
 
 def test_pictures_that_cannot_be_shown_are_named_and_the_rest_goes_on(photos: Path) -> None:

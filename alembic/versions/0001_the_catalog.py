@@ -125,7 +125,6 @@ def upgrade() -> None:
         batch_op.create_index("ix_texts_image_id", ["image_id"], unique=False)
 
 
-
 def downgrade() -> None:
     with op.batch_alter_table("texts", schema=None) as batch_op:
         batch_op.drop_index("ix_texts_image_id")

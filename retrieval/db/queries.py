@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from filelock import FileLock, Timeout
 from sqlalchemy import Connection, delete, insert, select, update
-from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
+from sqlalchemy.exc import DatabaseError, DBAPIError, IntegrityError, OperationalError
 
 from retrieval.config import Location
 from retrieval.db import migrate
@@ -20,7 +19,7 @@ from retrieval.db.engine import open_engine
 from retrieval.db.reader import CHUNK
 from retrieval.db.schema import Embedding, Encoder, FailureRow, Image, Root, TextRow
 from retrieval.errors import CatalogBusy, CatalogError
-from retrieval.types import under
+from retrieval.types import checksum, under
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,43 +30,7 @@ class Vector:
     aux: bytes = b""
 
     @property
-    def checksum(self) -> int:
-        return checksum(self.data, self.aux)
-
-
-@dataclass(frozen=True, slots=True)
-class NewImage:
-    """A file to add: `values` are columns of `images`; a copy of `source_id` needs no vector of its own."""
-
-    values: dict[str, Any]
-    vector: Vector | None = None
-    source_id: int | None = None
-
-
-@dataclass(slots=True)
-class Batch:
-    """Changes that become true together."""
-
-    added: list[NewImage] = field(default_factory=list)
-    updated: list[tuple[int, dict[str, Any], Vector]] = field(default_factory=list)
-    """Content that changed: the new columns and vector; what other encoders made of the old goes."""
-    embedded: list[tuple[int, Vector]] = field(default_factory=list)
-    refreshed: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
-    """Same content at a new path or with a new time, or back again: only columns change."""
-    failed: list[dict[str, Any]] = field(default_factory=list)
-    healed: list[bytes] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return (
-            len(self.added) + len(self.updated) + len(self.embedded) + len(self.refreshed) + len(self.failed)
-        )
-
-
-def checksum(vector: bytes, aux: bytes) -> int:
-    return zlib.crc32(aux, zlib.crc32(vector))
-
-
-class Writer:
+    class Writer:
     """The only way to change a catalog. Holds the catalog's write lock while open."""
 
     def __init__(self, location: Location) -> None:
@@ -256,6 +219,8 @@ class Writer:
                     "Free some space and run the same command again."
                 ) from error
             raise CatalogError(f"The catalog at {name} cannot be written: {text}") from error
+        except IntegrityError:
+            raise  # a mistake of ours, never of the person
         except DatabaseError as error:
             raise CatalogError(
                 f"The catalog at {name} is damaged: {error.orig}. See what can be mended: search doctor"

@@ -12,11 +12,14 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from retrieval import config
 from retrieval.errors import ModelUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MANIFEST = "manifest.json"
 SEEN = "seen.json"

@@ -7,7 +7,6 @@ best. That tells apart what a single mean vector blurs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,6 +16,8 @@ import numpy as np
 from retrieval.encoders.colour import COLOURS, asked_colours
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 DATA = Path(__file__).with_name("starter_data")
@@ -40,9 +41,7 @@ class Posterior(NamedTuple):
 
 def pack(top: Posterior) -> list[bytes]:
     """One `bytes` a picture, `AUX_BYTES` long, little-endian."""
-    rows = zip(
-        top.classes.astype("<u2"), top.chances.astype("<f2"), top.colours.astype("<f2"), strict=True
-    )
+    rows = zip(top.classes.astype("<u2"), top.chances.astype("<f2"), top.colours.astype("<f2"), strict=True)
     return [classes.tobytes() + chances.tobytes() + colours.tobytes() for classes, chances, colours in rows]
 
 
@@ -89,7 +88,8 @@ class ClassStage:
 
     @cached_property
     def _texts(self) -> NDArray[np.float32]:
-        return np.load(DATA / "texts.npy").astype(np.float32)
+        texts: NDArray[np.float32] = np.load(DATA / "texts.npy").astype(np.float32)
+        return texts
 
     @cached_property
     def _entries(self) -> NDArray[np.uint16]:
@@ -99,7 +99,7 @@ class ClassStage:
 
     @cached_property
     def _discounts(self) -> NDArray[np.float32]:
-        return self._entries[:, 2].astype(np.float32) / 1000
+        return (self._entries[:, 2] / 1000).astype(np.float32)
 
     @cached_property
     def _starts(self) -> NDArray[np.intp]:
@@ -108,7 +108,8 @@ class ClassStage:
 
 def load_labels() -> NDArray[np.float32]:
     """The label matrix [1000, 384]: where each class lies in the texts' space."""
-    return np.load(DATA / "labels.npy").astype(np.float32)
+    labels: NDArray[np.float32] = np.load(DATA / "labels.npy").astype(np.float32)
+    return labels
 
 
 def standardise(values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -38,7 +38,7 @@ NAMES_OF_THINGS = re.compile(
     r"|orange (?:juice|tree|peel|slice)s?|white ?boards?|black ?boards?|tan lines?|great white)\b"
 )
 # "an orange" is a fruit; before another word ("an orange cat") it is a colour.
-FRUIT = re.compile(r"\borange\b(?!\s+\w)|\boranges\b|\borange (?=and\b|or\b|on\b|in\b|with\b)")
+FRUIT = re.compile(r"\boranges\b|(?:^|\b(?:an|the|one|and|or)\s+)orange(?=$|\s+(?:and|or|on|in|with)\b)")
 NOT = re.compile(r"\b(?:not|no|without|non)[\s-]+(?:\w+[\s-]+)?$")
 
 

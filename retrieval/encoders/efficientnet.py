@@ -12,17 +12,18 @@ import pickle
 import struct
 from collections import OrderedDict
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from retrieval.encoders.artifacts import artifact, installed_file
 from retrieval.encoders.onnx_writer import GraphWriter
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import onnxruntime
+    from numpy.typing import NDArray
 
 CLASSES = 1000
 NETWORK_FILE = "network.onnx"
@@ -109,7 +110,7 @@ def open_network(name: str) -> onnxruntime.InferenceSession:
 
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
-STORAGES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
+STORAGES: dict[str, np.dtype[Any]] = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
 
 
 class _Tensor(NamedTuple):
@@ -120,8 +121,8 @@ class _Tensor(NamedTuple):
 
     def view(self, data: NDArray[Any]) -> NDArray[Any]:
         """The tensor within its storage; the strides are the file's own, so they are checked."""
-        last = self.offset + sum((size - 1) * step for size, step in zip(self.shape, self.stride, strict=True))
-        if min((self.offset, *self.stride, *self.shape)) < 0 or last >= data.size:
+        reach = sum((size - 1) * step for size, step in zip(self.shape, self.stride, strict=True))
+        if min((self.offset, *self.stride, *self.shape)) < 0 or self.offset + reach >= data.size:
             raise pickle.UnpicklingError("a tensor that reaches beyond its storage")
         steps = [step * data.itemsize for step in self.stride]
         return np.lib.stride_tricks.as_strided(data[self.offset :], self.shape, steps, writeable=False)
@@ -181,8 +182,8 @@ def write_network(weights: dict[str, NDArray[Any]], lite: Lite, path: Path) -> N
     x = graph.input("pixels", "uint8", ("n", lite.size, lite.size, 3))
     x = graph.node("Transpose", [x], "planes", perm=[0, 3, 1, 2])
     x = graph.node("Cast", [x], "levels", to=1)
-    x = graph.node("Sub", [x, graph.constant("mean", np.float32([PIXEL_MEAN]))], "centred")
-    x = graph.node("Mul", [x, graph.constant("scale", np.float32([1 / PIXEL_SCALE]))], "scaled")
+    x = graph.node("Sub", [x, graph.constant("mean", np.array([PIXEL_MEAN], np.float32))], "centred")
+    x = graph.node("Mul", [x, graph.constant("scale", np.array([1 / PIXEL_SCALE], np.float32))], "scaled")
     side = lite.size
     x, side = builder.convolve(x, "_conv_stem", "_bn0", side, kernel=3, stride=2)
     block = 0
@@ -201,8 +202,8 @@ class _Builder:
     def __init__(self, weights: dict[str, NDArray[Any]]) -> None:
         self.weights = weights
         self.graph = GraphWriter()
-        self.zero = self.graph.constant("zero", np.float32(0).reshape(()))
-        self.six = self.graph.constant("six", np.float32(6).reshape(()))
+        self.zero = self.graph.constant("zero", np.array(0, np.float32))
+        self.six = self.graph.constant("six", np.array(6, np.float32))
 
     def convolve(
         self,
@@ -268,9 +269,7 @@ class _Builder:
         mean = graph.node("GlobalAveragePool", [x], "mean_features")
         mean = graph.node("Flatten", [mean], "features", axis=1)
         graph.node("Gemm", [mean, head, bias], "logits")
-        cells = graph.node(
-            "AveragePool", [x], "window_maps", kernel_shape=[window, window], strides=[2, 2]
-        )
+        cells = graph.node("AveragePool", [x], "window_maps", kernel_shape=[window, window], strides=[2, 2])
         count = ((side - window) // 2 + 1) ** 2
         shape = graph.constant("window_shape", np.array([0, 0, count], np.int64))
         cells = graph.node("Reshape", [cells, shape], "window_columns")

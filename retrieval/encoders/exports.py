@@ -16,9 +16,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
-import tempfile
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -180,6 +177,9 @@ def new_folder(target: Path) -> Iterator[Path]:
     Two processes may do this at once: the later one wins, and readers of the other keep
     their open files.
     """
+    import shutil
+    import tempfile
+
     target.parent.mkdir(parents=True, exist_ok=True)
     _sweep(target.parent)
     partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=target.parent))
@@ -252,6 +252,9 @@ def _same_source(source: dict[str, Any]) -> bool:
 
 def _sweep(folder: Path) -> None:
     """Remove what an export that was killed left behind."""
+    import shutil
+    import time
+
     for left in folder.glob(".partial-*"):
         try:
             old = time.time() - left.stat().st_mtime > STALE_SECONDS

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import threading
-import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +27,10 @@ WEIGHTS = (
 
 
 def cache_folder() -> Path:
-    """The hub's download folder, found by the same variables in the same order as the hub's own library."""
+    """The hub's download folder: what its own library says if it is loaded, else by the same variables."""
+    loaded = sys.modules.get("huggingface_hub.constants")
+    if loaded is not None:
+        return Path(loaded.HF_HUB_CACHE)
     for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         named = os.environ.get(variable)
         if named:
@@ -65,6 +68,8 @@ def cached_repos() -> list[str]:
 
 def answers(url: str | None = None, seconds: float = config.HUB_SECONDS) -> bool:
     """Whether a TCP connection to the hub (or to the proxy that leads there) comes up in time."""
+    import urllib.request
+
     address = urlsplit(url or os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
     proxy = urllib.request.getproxies().get(address.scheme)
     if proxy and address.hostname and not urllib.request.proxy_bypass(address.hostname):

@@ -7,7 +7,6 @@ that a cold start maps them and reads only the rows it needs (15 ms instead of 2
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,8 @@ import numpy as np
 from retrieval.encoders.artifacts import artifact, installed_file
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import onnxruntime
 
     from retrieval.types import Vectors

@@ -6,11 +6,14 @@ tensors stored as raw bytes, and attributes that are integers or lists of them.
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
 
 IR_VERSION = 8
 OPSET = 17
@@ -90,5 +93,3 @@ def _value_info(name: str, kind: str, dims: Dims) -> bytes:
     )
     tensor = _integer(1, TYPES[kind]) + _bytes(2, sizes)
     return _text(1, name) + _bytes(2, _bytes(1, tensor))
-
-

@@ -194,7 +194,10 @@ def _load(name: exports.ModelName) -> tuple[Any, dict[str, Any], Tokenizer, list
         except Exception as error:  # open_clip, torch, safetensors and the hub each raise their own kinds
             raise refusals.refusal(name, error) from error
         tokenizer = read_tokenizer(
-            name, model_config, merges=Path(open_clip.tokenizer.default_bpe()), wrapper=open_clip.HFTokenizer
+            name,
+            model_config,
+            merges=Path(open_clip.tokenizer.default_bpe()),
+            wrapper=open_clip.tokenizer.HFTokenizer,
         )
     return model.eval(), model_config, tokenizer, sources
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import re
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,6 +23,8 @@ from retrieval.errors import UnknownModel
 from retrieval.types import Encoded, Prepared
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import onnxruntime
     from numpy.typing import NDArray
     from PIL import Image
@@ -58,7 +59,7 @@ VIEWS_A_RUN = 4
 # are printed by benchmarks/calibrate_starter.py, with the bias moved towards recall there. The mean is
 # drawn to its usual value in small catalogs, and held in the range seen in mixed ones, so that a folder
 # of nothing but dogs still answers "a dog".
-MATCH_SCORE, MATCH_MEAN, MATCH_BIAS = 17.2, -8.4, -7.9
+MATCH_SCORE, MATCH_MEAN, MATCH_BIAS = 17.2, -8.4, -7.5
 USUAL_MEAN, USUAL_COUNT = 0.26, 30
 LOWEST_MEAN, HIGHEST_MEAN = 0.17, 0.34
 
@@ -107,7 +108,7 @@ class StarterEncoder:
         ]
         whole = softmax(np.concatenate([logits for logits, _ in runs]))
         firsts = np.cumsum([0, *counts[:-1]])
-        chances = np.add.reduceat(whole, firsts) / np.array(counts, np.float32)[:, None]
+        chances = (np.add.reduceat(whole, firsts) / np.array(counts)[:, None]).astype(np.float32)
         if self._whole:
             windows = softmax(np.concatenate([windows for _, windows in runs])).max(1)
             chances = (1 - WINDOWS_SHARE) * chances + WINDOWS_SHARE * spread(*best_classes(windows))
@@ -120,7 +121,9 @@ class StarterEncoder:
     def encode_images(self, images: Sequence[Image.Image]) -> Vectors:
         prepare = self.preparer
         rows = [
-            self.encode_prepared([prepare(image) for image in images[start : start + self.batch_size]]).vectors
+            self.encode_prepared(
+                [prepare(image) for image in images[start : start + self.batch_size]]
+            ).vectors
             for start in range(0, len(images), self.batch_size)
         ]
         return np.concatenate(rows) if rows else np.zeros((0, self.dim), np.float32)
@@ -179,9 +182,13 @@ class StarterPreparer:
         square = self.size, self.size
         views = []
         for left, top, right, bottom in self._boxes(width, height):
-            # A decoder rounds the size up where it shrinks, so a box never ends past the edge by more
-            # than a rounding.
-            box = (left * across, top * down, min(right * across, image.width), min(bottom * down, image.height))
+            # Division may round a box to a hair past the edge, which Pillow refuses.
+            box = (
+                left * across,
+                top * down,
+                min(right * across, image.width),
+                min(bottom * down, image.height),
+            )
             views.append(np.asarray(image.resize(square, Resampling.BICUBIC, box=box)))
         return Prepared(np.stack(views), colour_fractions(image).tobytes())
 
@@ -202,7 +209,8 @@ class StarterPreparer:
 _KIND = r"(?:photo(?:graph)?|picture|image|pic|snap(?:shot)?|shot)s?"
 _ASKING = (
     r"(?:(?:please\s+)?(?:(?:can|could) you\s+)?(?:(?:show|give|get|find|bring)\s+(?:me|us)"
-    r"|find|search\s+for|look(?:ing)?\s+for|i\s+(?:want|need|would like)(?:\s+to\s+see)?|i'm\s+looking\s+for)\s+)"
+    r"|find|search\s+for|(?:i(?:'m|\s+am)\s+)?look(?:ing)?\s+for"
+    r"|i\s+(?:want|need|would\s+like)(?:\s+to\s+see)?)\s+)"
 )
 _REQUEST = re.compile(
     rf"^\s*(?:{_ASKING}?(?:(?:all|any|some|every|the|an?|my|our|of|your)\s+)*{_KIND}\s+"

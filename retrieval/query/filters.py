@@ -99,7 +99,9 @@ class Filters:
             where.append("taken_at < :before")
             values["before"] = self.before
         if self.camera is not None:
-            where.append("LOWER(COALESCE(camera_make, '') || ' ' || COALESCE(camera_model, '')) LIKE :camera ESCAPE '!'")
+            where.append(
+                "LOWER(COALESCE(camera_make, '') || ' ' || COALESCE(camera_model, '')) LIKE :camera ESCAPE '!'"
+            )
             values["camera"] = "%" + re.sub(r"([!%_])", r"!\1", self.camera) + "%"
         if self.near is not None:
             where.append("latitude >= :south AND latitude <= :north AND longitude IS NOT NULL")
@@ -114,7 +116,9 @@ def moment(value: str | dt.date) -> str:
     if isinstance(value, dt.date):
         return value.isoformat()
     text = value.strip()
-    found = re.fullmatch(r"(\d{4})(?:-(\d{1,2}))?(?:-(\d{1,2}))?(?:[T ](\d{1,2}):(\d{2})(?::(\d{2}))?)?", text)
+    found = re.fullmatch(
+        r"(\d{4})(?:-(\d{1,2}))?(?:-(\d{1,2}))?(?:[T ](\d{1,2}):(\d{2})(?::(\d{2}))?)?", text
+    )
     if found and not (found[4] and not found[3]):
         year, month, day, hour, minute, second = (int(part) if part else None for part in found.groups())
         try:

@@ -24,6 +24,9 @@ SIXEL_BAND = 6
 
 _CUBE = (0, 95, 135, 175, 215, 255)
 _OPAQUE = 128
+_SIGNS = [chr(63 + bits) for bits in range(64)]
+_LINE_END = 64
+"""A value that no six pixels have: it ends a colour's line and every run."""
 
 
 def kitty(image: Image, columns: int, rows: int) -> str:
@@ -61,12 +64,12 @@ def sixel(image: Image) -> str:
         band = indices[top : top + SIXEL_BAND]
         used = np.unique(band[band >= 0])
         slots = np.searchsorted(used, band)
-        bits = np.zeros((len(used), width), np.uint8)
+        signs = np.zeros((len(used), width + 1), np.uint8)
+        signs[:, width] = _LINE_END
         for row, slot in enumerate(slots):
             seen = band[row] >= 0
-            bits[slot[seen], across[seen]] |= 1 << row
-        lines = [f"#{colour}{_run_lengths(line)}" for colour, line in zip(used, bits, strict=True)]
-        drawn.append("$".join(lines) + "-")
+            signs[slot[seen], across[seen]] |= 1 << row
+        drawn.append(_band(used.tolist(), signs) + "-")
     return "".join(drawn).removesuffix("-") + "\x1b\\"
 
 
@@ -136,20 +139,29 @@ def _quantised(image: Image) -> tuple[Grid, list[tuple[int, int, int]]]:
     return indices, colours[: int(indices.max(initial=-1)) + 1]
 
 
-def _run_lengths(line: NDArray[np.uint8]) -> str:
-    """One colour's sixels, runs of four and more shortened, the empty end left out."""
+def _band(colours: list[int], signs: NDArray[np.uint8]) -> str:
+    """One band, a line for each colour: runs of four and more shortened, empty ends left out."""
     import numpy as np
 
-    starts = np.flatnonzero(np.diff(line, prepend=np.uint8(255)))
-    ends = np.append(starts[1:], len(line))
-    runs = list(zip(line[starts].tolist(), (ends - starts).tolist(), strict=True))
-    if runs[-1][0] == 0:
-        runs.pop()
-    signs = []
-    for value, count in runs:
-        sign = chr(63 + value)
-        signs.append(f"!{count}{sign}" if count > 3 else sign * count)
-    return "".join(signs)
+    if not colours:
+        return ""
+    flat = signs.ravel()
+    starts = np.flatnonzero(np.diff(flat, prepend=np.uint8(255)))
+    counts = np.diff(starts, append=len(flat))
+    values = flat[starts]
+    wanted = (values != 0) | (np.append(values[1:], _LINE_END) != _LINE_END)
+    lines = [f"#{colour}" for colour in colours]
+    line, parts = 0, lines[:1]
+    for value, count in zip(values[wanted].tolist(), counts[wanted].tolist(), strict=True):
+        if value == _LINE_END:
+            line += 1
+            if line < len(lines):
+                parts.append("$" + lines[line])
+        elif count > 3:
+            parts.append(f"!{count}{_SIGNS[value]}")
+        else:
+            parts.append(_SIGNS[value] * count)
+    return "".join(parts)
 
 
 def _hundredths(level: int) -> int:

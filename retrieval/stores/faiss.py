@@ -71,9 +71,7 @@ class FaissStore:
         ids = self.flat.ids[np.union1d(rows, fresh)]
         return best(ids, self.flat.vectors(ids) @ query, k)
 
-    def _candidates(
-        self, query: NDArray[np.float32], count: int, parameters: Any
-    ) -> NDArray[np.int64]:
+    def _candidates(self, query: NDArray[np.float32], count: int, parameters: Any) -> NDArray[np.int64]:
         count = min(count, self._index.ntotal)
         _, found = self._index.search(np.ascontiguousarray(query[None]), count, params=parameters)
         ids: NDArray[np.int64] = found[0][found[0] >= 0]

@@ -28,9 +28,7 @@ class FlatStore:
 
     kind = "flat"
 
-    def __init__(
-        self, ids: NDArray[np.int64], matrix: NDArray[np.float32], aux: NDArray[np.uint8]
-    ) -> None:
+    def __init__(self, ids: NDArray[np.int64], matrix: NDArray[np.float32], aux: NDArray[np.uint8]) -> None:
         self._ids = ids
         self._matrix = matrix
         self._aux = aux

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from retrieval.errors import CacheCorrupt
 from retrieval.stores import cache
 from retrieval.stores.flat import FlatStore
+from retrieval.types import checksum
 
 if TYPE_CHECKING:
     from retrieval.stores.faiss import FaissStore
@@ -107,9 +107,9 @@ def _sound(truth: Truth, *, after: int) -> tuple[list[tuple[int, bytes, bytes]],
     """Rows whose checksum holds, and the ids of those whose does not."""
     rows: list[tuple[int, bytes, bytes]] = []
     damaged: list[int] = []
-    for image_id, vector, aux, checksum in truth.rows(after):
+    for image_id, vector, aux, stored in truth.rows(after):
         whole = len(vector) == 2 * truth.dim and (not rows or len(aux) == len(rows[0][2]))
-        if whole and zlib.crc32(aux, zlib.crc32(vector)) == checksum:
+        if whole and checksum(vector, aux) == stored:
             rows.append((image_id, vector, aux))
         else:
             damaged.append(image_id)
@@ -165,5 +165,3 @@ def _save(folder: Path, store: Store, truth: Truth, kind: str, damaged: tuple[in
             epoch=truth.epoch,
             details={**store.details, "chosen": kind, "damaged": list(damaged)},
         )
-
-

@@ -1,0 +1,72 @@
+"""Preparers that loading processes import in the tests of the loader."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from retrieval.types import Prepared
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+ABORT, HANG, RAISE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+"""A picture in one of these colours makes `Moody` do what the name says."""
+
+
+@dataclass(frozen=True)
+class Plain:
+    """Shrinks every picture to a small square."""
+
+    side: int = 8
+
+    def wanted(self, width: int, height: int) -> tuple[int, int]:
+        return self.side, self.side
+
+    def __call__(self, image: Image.Image) -> Prepared:
+        peak = _peak_bytes()
+        small = image.resize((self.side, self.side))
+        return Prepared(np.asarray(small)[None], extra=f"{os.getpid()} {peak}".encode())
+
+
+class Moody(Plain):
+    """Like `Plain`, but some colours are too much for it."""
+
+    def __call__(self, image: Image.Image) -> Prepared:
+        colour = image.getpixel((0, 0))
+        if colour == ABORT:
+            os.abort()
+        while colour == HANG:
+            time.sleep(60)
+        if colour == RAISE:
+            raise ValueError("this one is too blue")
+        return super().__call__(image)
+
+
+class Unloadable:
+    """A preparer that no loading process can unpickle."""
+
+    def wanted(self, width: int, height: int) -> tuple[int, int]:
+        return width, height
+
+    def __call__(self, image: Image.Image) -> Prepared:
+        raise AssertionError("never reached")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_refuse, ())
+
+
+def _refuse() -> None:
+    raise ImportError("the encoder's package is gone")
+
+
+def _peak_bytes() -> int:
+    try:
+        with open("/proc/self/status", encoding="ascii") as status:
+            return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmHWM"))
+    except OSError:
+        return 0

@@ -1,0 +1,410 @@
+"""Indexing folders: what is new, changed, moved, returned or gone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from indexer import IndexReport, index_folder
+from retrieval import Catalog
+from retrieval.db import reads
+from retrieval.db.reader import open_reader
+from retrieval.encoders.toy import ToyEncoder
+from retrieval.errors import CatalogBusy, CatalogError
+from tests.conftest import draw
+
+Index = Callable[..., IndexReport]
+
+
+def figures(report: IndexReport) -> dict[str, int]:
+    names = ("added", "updated", "unchanged", "moved", "missing", "failed")
+    return {name: getattr(report, name) for name in names if getattr(report, name)}
+
+
+def found(catalog: Path, query: str) -> list[str]:
+    with Catalog(catalog) as opened:
+        return [os.path.basename(hit.path) for hit in opened.search(query)]
+
+
+def rows(catalog: Path) -> list[tuple[object, ...]]:
+    """Everything the catalog says of its pictures but the time it was said."""
+    with Catalog(catalog) as opened:
+        return opened._reader.rows(
+            "SELECT i.id, i.path, i.content_hash, i.width, i.missing_at IS NULL, e.vector, e.aux "
+            "FROM images i LEFT JOIN embeddings e ON e.image_id = i.id ORDER BY i.id"
+        )
+
+
+def no_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("a picture was encoded again")
+
+    monkeypatch.setattr(ToyEncoder, "encode_prepared", refuse)
+
+
+def test_new_pictures_are_added_and_found(photos: Path, tmp_path: Path, index: Index) -> None:
+    assert figures(index(photos)) == {"added": 6}
+    assert set(found(tmp_path / "catalog", "red")) == {"red.png", "red-again.jpg"}
+
+
+def test_second_run_changes_nothing(photos: Path, tmp_path: Path, index: Index) -> None:
+    index(photos)
+    before = rows(tmp_path / "catalog")
+    assert figures(index(photos)) == {"unchanged": 6}
+    assert rows(tmp_path / "catalog") == before
+
+
+def test_unchanged_run_loads_no_encoder(catalog: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("retrieval.registry.load_encoder", lambda spec: pytest.fail(f"{spec} was loaded"))
+    assert figures(index_folder(photos, catalog=catalog)) == {"unchanged": 6}
+
+
+def test_ids_follow_the_order_of_paths(catalog: Path) -> None:
+    paths = [row[1] for row in rows(catalog)]
+    assert paths == sorted(paths)
+
+
+def test_changed_picture_is_embedded_again(photos: Path, catalog: Path, index: Index) -> None:
+    draw(photos / "green.png", "purple", size=(80, 80))
+    assert figures(index(photos)) == {"updated": 1, "unchanged": 5}
+    assert found(catalog, "purple") == ["green.png"]
+    assert found(catalog, "green") == []
+
+
+def test_touched_picture_is_not_encoded(
+    photos: Path, catalog: Path, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.utime(photos / "green.png", (1, 1))
+    no_encoding(monkeypatch)
+    assert figures(index(photos)) == {"unchanged": 6}
+    assert figures(index(photos)) == {"unchanged": 6}
+
+
+def test_moved_picture_keeps_its_id_and_costs_no_encoding(
+    photos: Path, catalog: Path, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {row[0]: row[5] for row in rows(catalog)}
+    (photos / "new").mkdir()
+    (photos / "red.png").rename(photos / "new" / "crimson.png")
+    no_encoding(monkeypatch)
+    assert figures(index(photos)) == {"unchanged": 5, "moved": 1}
+    assert {row[0]: row[5] for row in rows(catalog)} == before
+    assert "crimson.png" in found(catalog, "red")
+
+
+def test_moved_folder_is_followed_to_another_root(
+    photos: Path, tmp_path: Path, catalog: Path, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.move(photos / "trip", tmp_path / "elsewhere")
+    no_encoding(monkeypatch)
+    assert index(photos).missing == 2
+    assert figures(index(tmp_path / "elsewhere")) == {"moved": 2}
+    assert "red-again.jpg" in found(catalog, "red")
+
+
+def test_gone_picture_is_hidden_and_returns_without_encoding(
+    photos: Path, tmp_path: Path, catalog: Path, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.move(photos / "red.png", tmp_path / "aside.png")
+    assert figures(index(photos)) == {"unchanged": 5, "missing": 1}
+    assert found(catalog, "red") == ["red-again.jpg"]
+    with Catalog(catalog) as opened:
+        assert (opened.status().images, opened.status().missing) == (5, 1)
+    no_encoding(monkeypatch)
+    shutil.move(tmp_path / "aside.png", photos / "red.png")
+    assert figures(index(photos)) == {"unchanged": 6}
+    assert set(found(catalog, "red")) == {"red.png", "red-again.jpg"}
+
+
+def test_copy_is_a_picture_of_its_own_without_encoding(
+    photos: Path, catalog: Path, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(photos / "red.png", photos / "copy.png")
+    no_encoding(monkeypatch)
+    assert figures(index(photos)) == {"unchanged": 6, "added": 1}
+    assert {"red.png", "copy.png"} <= set(found(catalog, "red"))
+
+
+def test_swapped_pictures_are_told_apart(photos: Path, catalog: Path, index: Index) -> None:
+    (photos / "red.png").rename(photos / "aside.png")
+    (photos / "blue.png").rename(photos / "red.png")
+    (photos / "aside.png").rename(photos / "blue.png")
+    index(photos)
+    assert found(catalog, "blue") == ["red.png"]
+    assert "blue.png" in found(catalog, "red")
+
+
+def test_copies_within_one_run_have_the_same_vector(photos: Path, catalog: Path, index: Index) -> None:
+    draw(photos / "x" / "pink.png", "pink")
+    shutil.copy(photos / "x" / "pink.png", photos / "y.png")
+    assert index(photos).added == 2
+    vectors = {row[5] for row in rows(catalog) if os.fsdecode(row[1]).endswith(("pink.png", "y.png"))}
+    assert len(vectors) == 1
+
+
+def test_failed_file_keeps_its_older_row(photos: Path, catalog: Path, index: Index) -> None:
+    before = rows(catalog)
+    (photos / "red.png").write_bytes(b"this is no picture")
+    report = index(photos)
+    assert figures(report) == {"unchanged": 5, "failed": 1}
+    assert rows(catalog) == before
+    with Catalog(catalog) as opened:
+        assert [failure.reason for failure in opened.failures()] == ["not-an-image"]
+
+
+def test_known_bad_file_is_not_read_again(
+    photos: Path, catalog: Path, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (photos / "bad.jpg").write_bytes(b"")
+    assert index(photos).failed == 1
+    monkeypatch.setattr("indexer.embed.Loader", lambda *_, **__: pytest.fail("something was read"))
+    assert figures(index(photos)) == {"unchanged": 6, "failed": 1}
+
+
+def test_retry_reads_a_bad_file_again(photos: Path, catalog: Path, index: Index) -> None:
+    (photos / "bad.jpg").write_bytes(b"")
+    index(photos)
+    assert figures(index(photos, retry=True)) == {"unchanged": 6, "failed": 1}
+
+
+def test_mended_file_leaves_the_failures(photos: Path, catalog: Path, index: Index) -> None:
+    (photos / "bad.png").write_bytes(b"nothing")
+    index(photos)
+    draw(photos / "bad.png", "cyan")
+    assert index(photos).added == 1
+    with Catalog(catalog) as opened:
+        assert opened.failures() == []
+
+
+def test_removed_bad_file_leaves_the_failures(photos: Path, catalog: Path, index: Index) -> None:
+    (photos / "bad.png").write_bytes(b"nothing")
+    index(photos)
+    (photos / "bad.png").unlink()
+    index(photos)
+    with Catalog(catalog) as opened:
+        assert opened.failures() == []
+
+
+def test_missing_root_changes_nothing(photos: Path, catalog: Path, index: Index) -> None:
+    before = rows(catalog)
+    photos.rename(photos.with_name("unmounted"))
+    with pytest.raises(CatalogError, match="offline"):
+        index(photos)
+    assert rows(catalog) == before
+
+
+def test_suddenly_empty_root_changes_nothing(photos: Path, catalog: Path, index: Index) -> None:
+    before = rows(catalog)
+    photos.rename(photos.with_name("unmounted"))
+    photos.mkdir()
+    with pytest.raises(CatalogError, match="offline"):
+        index(photos)
+    assert rows(catalog) == before
+
+
+def test_unreadable_folder_hides_nothing(
+    photos: Path, catalog: Path, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.scandir
+    locked = os.fsencode(photos / "trip")
+
+    def scandir(path: bytes) -> object:
+        if path == locked:
+            raise PermissionError(13, "Permission denied", path)
+        return real(path)
+
+    monkeypatch.setattr("indexer.scan.os.scandir", scandir)
+    notes: list[str] = []
+    report = index(photos, progress=lambda step, f: notes.append(f["text"]) if step == "note" else None)
+    assert report.missing == 0
+    assert any("trip" in note for note in notes)
+
+
+def test_dry_run_writes_nothing(photos: Path, tmp_path: Path, index: Index) -> None:
+    assert figures(index(photos, dry_run=True)) == {"added": 6}
+    assert not (tmp_path / "catalog").exists()
+
+
+def test_no_path_goes_through_known_folders(photos: Path, catalog: Path, index: Index) -> None:
+    draw(photos / "orange.png", "orange")
+    assert figures(index()) == {"unchanged": 6, "added": 1}
+
+
+def test_nested_and_repeated_roots_count_once(photos: Path, index: Index) -> None:
+    assert figures(index(photos, photos / "trip", photos)) == {"added": 6}
+    assert figures(index(photos / "trip")) == {"unchanged": 2}
+
+
+def test_name_that_is_not_utf8_survives(tmp_path: Path, index: Index) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    name = os.fsencode(folder) + b"/caf\xe9 \xff.png"
+    draw(folder / "plain.png", "red").rename(os.fsdecode(name))
+    assert index(folder).added == 1
+    with Catalog(tmp_path / "catalog") as opened:
+        (hit,) = opened.search("red")
+    assert os.fsencode(hit.path) == name
+    assert hit.as_dict()["path_b64"]
+    assert figures(index(folder)) == {"unchanged": 1}
+
+
+def test_metadata_goes_into_rows(tmp_path: Path, index: Index) -> None:
+    from PIL import Image
+
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0110] = "Canon", "Canon EOS 5D"
+    exif.get_ifd(0x8769)[0x9003] = "2023:07:02 15:30:12"
+    exif.get_ifd(0x8769)[0x9011] = "+02:00"
+    draw(tmp_path / "photos" / "a.jpg", "red", exif=exif)
+    index(tmp_path / "photos")
+    with Catalog(tmp_path / "catalog") as opened:
+        (hit,) = opened.search("red")
+        assert hit.taken_at == "2023-07-02T15:30:12+02:00"
+        assert opened.search("red", camera="eos", after="2023-07", before="2023-08")[0].path == hit.path
+        assert len(opened.search("red", before="2023-07-02")) == 0
+
+
+def test_file_time_is_taken_honestly(photos: Path, catalog: Path) -> None:
+    with Catalog(catalog) as opened:
+        sources = {row[0] for row in opened._reader.rows("SELECT taken_source FROM images")}
+    assert sources == {"file-mtime"}
+
+
+def test_stopping_keeps_what_is_done(tmp_path: Path, index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("retrieval.config.COMMIT_IMAGES", 4)
+    for number in range(40):
+        draw(tmp_path / "photos" / f"{number:02}.png", "red", mark=number)
+    seen: list[int] = []
+
+    def progress(step: str, f: dict[str, int]) -> None:
+        if step == "advance":
+            seen.append(f["done"])
+
+    report = index(tmp_path / "photos", progress=progress, stopped=lambda: bool(seen) and seen[-1] >= 16)
+    assert report.interrupted
+    assert 16 <= report.added < 40
+    again = index(tmp_path / "photos")
+    assert (again.added, again.unchanged, again.interrupted) == (40 - report.added, report.added, False)
+
+
+def test_interrupted_and_undisturbed_runs_end_alike(
+    tmp_path: Path, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("retrieval.config.COMMIT_IMAGES", 3)
+    for number in range(50):
+        draw(tmp_path / "photos" / f"{number:02}.png", "blue", mark=number)
+    index(tmp_path / "photos", catalog=tmp_path / "calm")
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        calls = iter(range(10**6))
+        limit = int(rng.integers(1, 6))
+        report = index(tmp_path / "photos", stopped=lambda: next(calls) > limit)  # noqa: B023
+        if not report.interrupted:
+            break
+    assert not report.interrupted
+    assert rows(tmp_path / "catalog") == rows(tmp_path / "calm")
+
+
+def test_second_writer_is_refused_by_name(photos: Path, catalog: Path, index: Index) -> None:
+    from retrieval.config import Location
+    from retrieval.db.queries import Writer
+
+    draw(photos / "orange.png", "orange")
+    with Writer(Location.parse(catalog)), pytest.raises(CatalogBusy, match=str(os.getpid())):
+        index(photos)
+    assert index(photos).added == 1
+
+
+def test_queries_work_while_indexing(tmp_path: Path, index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("retrieval.config.COMMIT_IMAGES", 4)
+    for number in range(30):
+        draw(tmp_path / "photos" / f"{number:02}.png", "red", mark=number)
+    counts: list[int] = []
+
+    def look(step: str, f: dict[str, int]) -> None:
+        if step == "advance" and f["done"] > 16:
+            with Catalog(tmp_path / "catalog") as opened:
+                counts.append(len(opened.search("red", limit=100)))
+
+    index(tmp_path / "photos", progress=look)
+    assert counts
+    assert 0 < counts[0] <= 30
+    assert counts == sorted(counts)
+
+
+def test_model_switch_keeps_old_vectors_until_complete(
+    photos: Path, catalog: Path, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from retrieval import registry
+
+    class OtherEncoder(ToyEncoder):
+        id = "toy/other/1"
+
+        def __init__(self, spec: str) -> None:
+            super().__init__()
+
+    monkeypatch.setattr("tests.test_index.OtherEncoder", OtherEncoder, raising=False)
+    monkeypatch.setitem(registry.ENCODERS, "other", "tests.test_index:OtherEncoder")
+    monkeypatch.setattr(ToyEncoder, "batch_size", 2)
+    report = index(photos, model="other", stopped=_after(3))
+    assert report.interrupted
+    with Catalog(catalog) as opened:
+        assert opened.status().encoder == "toy/colours/1"
+        assert len(opened.search("red")) == 2
+    index(photos, model="other")
+    with Catalog(catalog) as opened:
+        status = opened.status()
+        assert status.encoder == "toy/other/1"
+        assert [encoder["images"] for encoder in status.encoders] == [6, 6]
+        assert len(opened.search("red")) == 2
+        assert opened.gc(encoders=True)["encoders"] == 1
+        assert [encoder["id"] for encoder in opened.status().encoders] == ["toy/other/1"]
+
+
+def _after(calls: int) -> Callable[[], bool]:
+    left = iter(range(calls))
+    return lambda: next(left, None) is None
+
+
+def test_switch_waits_for_pictures_on_an_absent_disk(
+    photos: Path, tmp_path: Path, catalog: Path, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from retrieval import registry
+
+    class ThirdEncoder(ToyEncoder):
+        id = "toy/third/1"
+
+        def __init__(self, spec: str) -> None:
+            super().__init__()
+
+    monkeypatch.setattr("tests.test_index.ThirdEncoder", ThirdEncoder, raising=False)
+    monkeypatch.setitem(registry.ENCODERS, "third", "tests.test_index:ThirdEncoder")
+    draw(tmp_path / "usb" / "pink.png", "pink")
+    index(tmp_path / "usb")
+    (tmp_path / "usb").rename(tmp_path / "unplugged")
+    notes: list[str] = []
+    index(photos, model="third", progress=lambda s, f: notes.append(f["text"]) if s == "note" else None)
+    assert any("disks that are not here" in note for note in notes)
+    with Catalog(catalog) as opened:
+        assert opened.status().encoder == "toy/colours/1"
+    (tmp_path / "unplugged").rename(tmp_path / "usb")
+    index(photos, model="third")
+    with Catalog(catalog) as opened:
+        assert opened.status().encoder == "toy/third/1"
+
+
+def test_vectors_are_float16_rows_with_checksums(catalog: Path) -> None:
+    from retrieval.config import Location
+
+    reader = open_reader(Location.parse(catalog))
+    active = reads.active_encoder(reader)
+    assert active is not None
+    stored = list(reads.vectors(reader, active.id))
+    reader.close()
+    assert len(stored) == 6
+    assert all(len(vector) == 2 * active.dim for _, vector, _, _ in stored)
