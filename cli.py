@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import signal
 import sys
 import threading
@@ -432,7 +431,7 @@ def _show(
     elif paths or null:
         from retrieval.show.table import write_paths
 
-        write_paths(hits, click.get_binary_stream("stdout"), null=null)
+        write_paths(hits, sys.stdout.buffer, null=null)
     elif preview:
         from retrieval.show.terminal import preview as draw
 
@@ -440,8 +439,9 @@ def _show(
     elif html is not None:
         from retrieval.show.gallery import write_gallery
 
-        write_gallery(hits, html, query=query)
-        click.echo(f"{len(hits)} pictures written to {html}", err=True)
+        failed = write_gallery(hits, html, query=query)
+        left_out = f"; {len(failed)} could not be shown" if failed else ""
+        click.echo(f"{len(hits) - len(failed)} pictures written to {html}{left_out}", err=True)
     elif len(hits):
         from retrieval.show.table import write_table
 
@@ -453,7 +453,7 @@ def _show(
 
 
 def _json(rows: Iterable[dict[str, Any]]) -> None:
-    out = click.get_binary_stream("stdout")
+    out = sys.stdout.buffer
     for row in rows:
         out.write(json.dumps(row, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
     out.flush()

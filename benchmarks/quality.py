@@ -115,7 +115,7 @@ def ndcg(names: list[str], grades: Grades) -> float:
 
 
 def gain(grades: list[int]) -> float:
-    return sum((2**grade - 1) / log2(rank + 2) for rank, grade in enumerate(grades))
+    return sum((2.0**grade - 1) / log2(rank + 2) for rank, grade in enumerate(grades))
 
 
 def show(rows: list[dict[str, Any]], questions: list[Question]) -> None:

@@ -96,7 +96,8 @@ class Lane:
         try:
             # What can never fit is refused by the process, which sees the size that the file has by then.
             self._grant(size if size <= self._terms.memory else 0)
-            self._order(path, outcome)
+            if not self._order_again(path, outcome):
+                self._order(path, outcome)
         except _GoneError:
             self._bury(outcome)
         finally:
@@ -106,10 +107,28 @@ class Lane:
                 self.end()
         return outcome
 
+    def _order_again(self, path: bytes, outcome: Outcome) -> bool:
+        """Load in the process that is there, if any; false when it turns out to have died before.
+
+        Nothing is decoded before the hash arrives, so a death until then is not the file's doing.
+        """
+        if self._process is None:
+            return False
+        try:
+            self._order(path, outcome)
+        except _GoneError:
+            if outcome.content_hash is not None or self._late or self._closed:
+                raise
+            self.end()
+            return False
+        return True
+
     def _order(self, path: bytes, outcome: Outcome) -> None:
         seconds = int(2 * self._allowed(self._terms.memory, self._terms.memory)) + 10
         while True:
-            self._hand_over(_pipe.Order(path, self._granted, seconds))
+            if self._process is None:
+                self._start()
+            self._tell(_pipe.Order(path, self._granted, seconds))
             self._set_deadline(self._allowed(self._granted, 0))
             total = self._serve(outcome)
             if total is None:
@@ -179,18 +198,6 @@ class Lane:
             self.end()
 
     # The process and its pipes
-
-    def _hand_over(self, order: _pipe.Order) -> None:
-        """Give the order to the process; one that died while idle is not this file's fault."""
-        if self._process is not None:
-            try:
-                self._tell(order)
-            except _GoneError:
-                self.end()
-            else:
-                return
-        self._start()
-        self._tell(order)
 
     def _start(self) -> None:
         if not sys.executable:

@@ -225,7 +225,7 @@ class _Line:
 
     def _reuse(self, item: Loaded, row: FileRow | None) -> None:
         """A new path with content that has a vector already: a move if the old path is gone, else a copy."""
-        rows = self.sources.get(item.content_hash, []) if row is None else []
+        rows = self.sources.get(item.content_hash or b"", []) if row is None else []
         gone = {row.id for row in self.changes.gone}
         leavers = [source for source in rows if source.missing or source.id in gone]
         leavers = [source for source in leavers if source.id not in self.moved]

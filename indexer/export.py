@@ -155,8 +155,11 @@ def _write_towers(encoder: OpenClipEncoder, folder: Path) -> dict[str, Any]:
         except OSError:
             raise  # a full disk says nothing about the model
         except Exception as error:  # the exporter raises whatever a model's code makes it raise
-            first = " ".join(str(error).split())[:200]
-            return {"problem": f"it cannot be exported to ONNX ({type(error).__name__}: {first})"}
+            cause: BaseException = error
+            while cause.__cause__ is not None:
+                cause = cause.__cause__
+            told = " ".join(str(cause).split())[:200]
+            return {"problem": f"it cannot be exported to ONNX ({type(cause).__name__}: {told})"}
     return {}
 
 

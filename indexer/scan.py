@@ -78,7 +78,7 @@ def scan(
     endings = EXTENSIONS | RAW_EXTENSIONS if raw else EXTENSIONS
     wanted = frozenset(os.fsencode(ending) for ending in endings)
     raw_only = frozenset() if raw else frozenset(os.fsencode(ending) for ending in RAW_EXTENSIONS)
-    rules = (_Rules(root, _spec(exclude)),) if exclude else ()
+    rules: tuple[_Rules, ...] = (_Rules(root, _spec(exclude)),) if exclude else ()
     seen_folders: set[tuple[int, int]] = set()
     seen_files: set[tuple[int, int]] = set()
     linked_files: list[bytes] = []

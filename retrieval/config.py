@@ -5,6 +5,7 @@
 | `SEARCH_CATALOG` | the catalog used when `--catalog` is not given |
 | `SEARCH_CACHE` | where converted and exported models are kept |
 | `SEARCH_MODEL` | the model of a new catalog (default `auto`) |
+| `SEARCH_PREVIEW` | how `--preview` draws: `kitty`, `iterm2`, `sixel`, `blocks` or `none` |
 | `SEARCH_OFFLINE` | set to 1: never ask a model hub (`HF_HUB_OFFLINE` counts too) |
 """
 

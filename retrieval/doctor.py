@@ -188,7 +188,7 @@ def _caches(place: Location, reader: Reader) -> Iterator[Finding]:
         if not fresh and info.generation:
             yield Finding(
                 "cache",
-                f"The vector cache of {info.spec} is missing, behind or damaged; queries still answer from the rows.",
+                f"The vector cache of {info.spec} is missing, behind or damaged; queries go by the rows.",
                 "search rebuild",
                 True,
             )

@@ -22,7 +22,9 @@ KIND_DISCOUNT, CONTEXT_DISCOUNT, WEAK_DISCOUNT = 50, 100, 100
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
-    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+    lengths: np.ndarray = np.linalg.norm(rows, axis=-1, keepdims=True)
+    unit_rows: np.ndarray = rows / lengths
+    return unit_rows
 
 
 def main() -> None:

@@ -139,7 +139,7 @@ def test_no_task_starts_no_process(monkeypatch):
 @needs_proc
 def test_an_early_end_leaves_no_process_descriptor_or_thread(picture, end):
     gc.collect()
-    before = (len(os.listdir("/proc/self/fd")), threading.active_count())
+    before = (sum(1 for _ in Path("/proc/self/fd").iterdir()), threading.active_count())
     paths = [picture(preparers.HANG if index == 3 else (9, 9, 9)) for index in range(12)]
     tasks = (make_task(path) for path in paths)
     started = time.monotonic()
@@ -154,7 +154,7 @@ def test_an_early_end_leaves_no_process_descriptor_or_thread(picture, end):
     assert time.monotonic() - started < 10
     assert workers_of(os.getpid()) == set()
     gc.collect()
-    assert (len(os.listdir("/proc/self/fd")), threading.active_count()) == before
+    assert (sum(1 for _ in Path("/proc/self/fd").iterdir()), threading.active_count()) == before
 
 
 def test_a_loader_can_be_used_again_after_an_early_end(picture):
@@ -211,7 +211,7 @@ def test_what_is_no_regular_file_any_more_never_blocks(tmp_path, picture):
 
 def test_a_name_that_is_not_utf8_loads(tmp_path, picture):
     raw = os.fsencode(tmp_path) + b"/caf\xe9.png"
-    os.rename(picture(), raw)
+    picture().rename(os.fsdecode(raw))
     (result,) = load_all([raw])
     assert result.path == raw
     assert not result.failed
@@ -248,7 +248,7 @@ for result in pool.load(make_task(path) for path in {files!r} * 1000):
 @needs_proc
 def test_no_process_outlives_a_parent_that_was_killed(picture):
     files = [str(picture()) for _ in range(3)]
-    code = PARENT.format(path=[os.path.abspath(entry) for entry in sys.path], files=files)
+    code = PARENT.format(path=[str(Path(entry).absolute()) for entry in sys.path], files=files)
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as parent:
         for _ in range(5):
             parent.stdout.readline()

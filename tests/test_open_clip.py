@@ -122,8 +122,8 @@ def test_several_threads_get_the_vectors_that_one_gets(
 def test_a_siglip_like_model_brings_its_own_tokenizer(models: SimpleNamespace) -> None:
     encoder = load(models.siglip)
     assert encoder.family == "siglip"
-    assert encoder.tokenizer(["Ab, c!"]).tolist() == [[2, 5, 1] + [0] * 13]
-    assert encoder.encode_texts(["ab", "c"]).shape == (2, 64)
+    assert encoder.tokenizer(["Ab, c!"]).tolist() == [[3, 4, 5, 1] + [0] * 12]
+    assert encoder.encode_texts(["ab", "c"]).shape == (2, 192)
 
 
 def test_loading_leaves_the_hosts_logging_and_hub_settings_alone(
@@ -326,7 +326,8 @@ def test_geometry_is_open_clips_own(
         assert got.shape == expected.shape
         apart = np.abs(got - expected)
         assert apart.max() <= 2, size
-        assert apart.mean() <= 0.01, size
+        # Pillow resizes the axis first that is cheaper, which a box can change: 8-bit rounding in between.
+        assert apart.mean() <= 0.25, size
 
 
 @pytest.mark.parametrize("size", [(1200, 801), (803, 1205), (1999, 400)])

@@ -19,15 +19,15 @@ TINY: dict[str, Any] = {
 # As SigLIP models are built: a timm trunk with attention pooling, a bias on the logits, a
 # bidirectional text tower that takes the last token, and a tokenizer of their own.
 TINY_SIGLIP: dict[str, Any] = {
-    "embed_dim": 64,
+    "embed_dim": 192,
     "init_logit_bias": -10,
     "custom_text": True,
     "vision_cfg": {
-        "image_size": 64,
+        "image_size": 224,
         "timm_model_name": "vit_tiny_patch16_224",
         "timm_model_pretrained": False,
-        "timm_pool": "avg",
-        "timm_proj": "linear",
+        "timm_pool": "map",
+        "timm_proj": "none",
     },
     "text_cfg": {
         "context_length": 16,
@@ -43,7 +43,7 @@ TINY_SIGLIP: dict[str, Any] = {
     },
 }
 SIGLIP_PREPROCESS = {
-    "size": 64,
+    "size": 224,
     "mode": "RGB",
     "mean": [0.5, 0.5, 0.5],
     "std": [0.5, 0.5, 0.5],
@@ -67,7 +67,7 @@ def tiny_folder(folder: Path, *, siglip: bool = False, seed: int = 0) -> str:
     """Write a folder as open_clip's push_to_hf_hub does; gives its local-dir: spec."""
     folder.mkdir(parents=True, exist_ok=True)
     model_config = TINY_SIGLIP if siglip else TINY
-    settings = SIGLIP_PREPROCESS if siglip else {**SIGLIP_PREPROCESS, "resize_mode": "shortest"}
+    settings = SIGLIP_PREPROCESS if siglip else {**SIGLIP_PREPROCESS, "size": 64, "resize_mode": "shortest"}
     (folder / "open_clip_config.json").write_text(
         json.dumps({"model_cfg": model_config, "preprocess_cfg": settings})
     )

@@ -29,8 +29,40 @@ class Vector:
     data: bytes
     aux: bytes = b""
 
-    @property
-    class Writer:
+
+@dataclass(frozen=True, slots=True)
+class NewImage:
+    """A file to add: `values` are columns of `images`; a copy of `source_id` needs no vector of its own."""
+
+    values: dict[str, Any]
+    vector: Vector | None = None
+    source_id: int | None = None
+
+
+@dataclass(slots=True)
+class Batch:
+    """Changes that become true together."""
+
+    added: list[NewImage] = field(default_factory=list)
+    updated: list[tuple[int, dict[str, Any], Vector]] = field(default_factory=list)
+    """Content that changed: the new columns and vector; what other encoders made of the old goes."""
+    embedded: list[tuple[int, Vector]] = field(default_factory=list)
+    refreshed: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    """Same content at a new path or with a new time, or back again: only columns change."""
+    failed: list[dict[str, Any]] = field(default_factory=list)
+    healed: list[bytes] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        """How many files it speaks of."""
+        return (
+            len(self.added) + len(self.updated) + len(self.embedded) + len(self.refreshed) + len(self.failed)
+        )
+
+    def __bool__(self) -> bool:
+        return bool(len(self) or self.healed)
+
+
+class Writer:
     """The only way to change a catalog. Holds the catalog's write lock while open."""
 
     def __init__(self, location: Location) -> None:
@@ -99,7 +131,7 @@ class Vector:
                         "image_id": image_id,
                         "vector": vector.data,
                         "aux": vector.aux,
-                        "checksum": vector.checksum,
+                        "checksum": checksum(vector.data, vector.aux),
                         "generation": generation,
                     }
                 )

@@ -66,7 +66,7 @@ def active_encoder(reader: Reader) -> EncoderInfo | None:
 
 
 def _encoder(row: Row) -> EncoderInfo:
-    return EncoderInfo(*row[:8], active=bool(row[8]))
+    return EncoderInfo(*(*row[:-1], bool(row[-1])))
 
 
 def embedded_counts(reader: Reader) -> dict[int, int]:

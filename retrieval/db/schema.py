@@ -127,7 +127,7 @@ class Embedding(Base):
 
 
 class FailureRow(Base):
-    """A file that could not be read, with the size and time it had, so that it is not tried again unchanged."""
+    """A file that could not be read, with the size and time it had: unchanged, it is not tried again."""
 
     __tablename__ = "failures"
 

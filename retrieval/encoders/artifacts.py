@@ -96,7 +96,9 @@ def _intact(folder: Path) -> bool:
     try:
         sums = json.loads((folder / MANIFEST).read_bytes())
         stamps = {name: _stamp(folder / name) for name in sums}
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError):
+        return False
+    if not isinstance(sums, dict) or not sums:
         return False
     try:
         seen = json.loads((folder / SEEN).read_bytes())

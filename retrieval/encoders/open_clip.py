@@ -192,7 +192,7 @@ def _load(name: exports.ModelName) -> tuple[Any, dict[str, Any], Tokenizer, list
             model_config = open_clip.get_model_config(arguments["model_name"])
             sources = _source_files(name)
         except Exception as error:  # open_clip, torch, safetensors and the hub each raise their own kinds
-            raise refusals.refusal(name, error) from error
+            raise refusals.refusal(name, error, readable=_readable(name)) from error
         tokenizer = read_tokenizer(
             name,
             model_config,
@@ -279,6 +279,17 @@ def _source_files(name: exports.ModelName) -> list[Path]:
         suffixes = {".safetensors", ".bin", ".pth", ".json"}
         return sorted(path for path in Path(name.source).iterdir() if path.suffix in suffixes)
     return []
+
+
+def _readable(name: exports.ModelName) -> bool:
+    """Whether a checkpoint that could not be loaded into its model holds plain weights at all."""
+    if name.kind != "file":
+        return False
+    try:
+        open_clip.factory.load_state_dict(name.source, weights_only=True)
+    except Exception:  # whichever of its many kinds: the answer is no
+        return False
+    return True
 
 
 def _encoder_id(name: exports.ModelName, model: Any, settings: dict[str, Any], tokenizer: Tokenizer) -> str:

@@ -41,7 +41,7 @@ def unknown(fact: str, near: Sequence[str]) -> UnknownModel:
     return UnknownModel(f"{fact}{hint} See what there is: search models")
 
 
-def refusal(name: exports.ModelName, error: Exception) -> RetrievalError:
+def refusal(name: exports.ModelName, error: Exception, *, readable: bool) -> RetrievalError:
     """What went wrong while open_clip loaded a model, told by what kind of thing it was."""
     if isinstance(error, RetrievalError):
         return error
@@ -56,7 +56,7 @@ def refusal(name: exports.ModelName, error: Exception) -> RetrievalError:
         )
     if isinstance(error, PermissionError):
         reason = "the file may not be read"
-    elif "loading state_dict" in told:
+    elif readable or "loading state_dict" in told:
         reason = "its weights belong to another architecture"
     elif "weights_only" in told or "weights only" in told.lower():
         reason = "the file is not plain weights (it holds code, which is never run)"

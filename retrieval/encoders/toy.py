@@ -55,9 +55,9 @@ class ToyPreparer:
         return 2 * SIDE, 2 * SIDE
 
     def __call__(self, image: Image.Image) -> Prepared:
-        from PIL import Image as pil
+        from PIL.Image import Resampling
 
-        small = image.resize((SIDE, SIDE), pil.Resampling.BOX)
+        small = image.resize((SIDE, SIDE), Resampling.BOX)
         return Prepared(np.asarray(small, np.uint8)[None])
 
 
@@ -105,4 +105,5 @@ class ToyEncoder:
 
 
 def _normalised(rows: NDArray[np.float32]) -> Vectors:
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
+    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
+    return rows

@@ -99,9 +99,8 @@ class Filters:
             where.append("taken_at < :before")
             values["before"] = self.before
         if self.camera is not None:
-            where.append(
-                "LOWER(COALESCE(camera_make, '') || ' ' || COALESCE(camera_model, '')) LIKE :camera ESCAPE '!'"
-            )
+            name = "COALESCE(camera_make, '') || ' ' || COALESCE(camera_model, '')"
+            where.append(f"LOWER({name}) LIKE :camera ESCAPE '!'")
             values["camera"] = "%" + re.sub(r"([!%_])", r"!\1", self.camera) + "%"
         if self.near is not None:
             where.append("latitude >= :south AND latitude <= :north AND longitude IS NOT NULL")
@@ -122,7 +121,7 @@ def moment(value: str | dt.date) -> str:
     if found and not (found[4] and not found[3]):
         year, month, day, hour, minute, second = (int(part) if part else None for part in found.groups())
         try:
-            start = dt.datetime(year or 0, month or 1, day or 1, hour or 0, minute or 0, second or 0)  # noqa: DTZ001
+            start = dt.datetime(year or 0, month or 1, day or 1, hour or 0, minute or 0, second or 0)
         except ValueError:
             pass
         else:

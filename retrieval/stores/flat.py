@@ -124,7 +124,7 @@ def best(
     ids: NDArray[np.int64], scores: NDArray[np.float32], k: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """The `k` highest scores, best first, equal ones by id: the first 5 of 50 are the best 5."""
-    scores = np.round(scores.astype(np.float32, copy=False), SCORE_DIGITS)
+    scores = np.round(scores, SCORE_DIGITS).astype(np.float32, copy=False)
     k = min(k, len(ids))
     if k <= 0:
         return ids[:0], scores[:0]

@@ -115,7 +115,7 @@ def _sound(truth: Truth, *, after: int) -> tuple[list[tuple[int, bytes, bytes]],
             damaged.append(image_id)
     if damaged:
         log.warning(
-            "The vectors of %d pictures are damaged and left out of the search. Mend them: search doctor --fix",
+            "The vectors of %d pictures are damaged and left out. Mend them: search doctor --fix",
             len(damaged),
         )
     return rows, tuple(damaged)
@@ -123,10 +123,10 @@ def _sound(truth: Truth, *, after: int) -> tuple[list[tuple[int, bytes, bytes]],
 
 def _rebuilt(folder: Path, truth: Truth, *, kind: str) -> Opened:
     rows, damaged = _sound(truth, after=0)
-    store: Store = FlatStore.from_rows(rows, dim=truth.dim)
+    flat = FlatStore.from_rows(rows, dim=truth.dim)
     del rows
-    if kind == "faiss" or (kind == "auto" and len(store) >= FAISS_FROM):
-        store = _faiss(store)
+    indexed = kind == "faiss" or (kind == "auto" and len(flat) >= FAISS_FROM)
+    store = _faiss(flat) if indexed else flat
     _save(folder, store, truth, kind, damaged)
     return Opened(store, fresh=True, damaged=damaged)
 

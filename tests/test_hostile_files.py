@@ -1,0 +1,367 @@
+"""Files made to break decoders: each has to end as one clean failure, soon and in little memory."""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+import struct
+import sys
+import zlib
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import preparers
+
+from indexer.loader import Loader, make_task
+from indexer.metadata import read_metadata
+from retrieval import images
+from retrieval._blocks import find_blocks, read_exif
+from retrieval.errors import FAILURE_REASONS, ImageError, ImageTooLarge, ImageUnreadable
+from retrieval.images import check_memory, load_image, open_image
+
+LIMIT = 200 << 20
+
+
+def encoded(image, kind, **options):
+    buffer = io.BytesIO()
+    if kind == "HEIF":
+        import pillow_heif
+
+        pillow_heif.from_pillow(image).save(buffer, quality=80)
+    else:
+        image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def chunk(kind, body):
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def png(width=4, height=4, *chunks, depth=8, colour=2):
+    raw = zlib.compress((b"\x00" + b"\x80" * (3 * width)) * height) if width * height < 1 << 20 else b"x\x9c"
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + b"".join(chunks) + chunk(b"IDAT", raw) + chunk(b"IEND", b"")
+
+
+def lossless_webp(width, height):
+    bits = (width - 1) | (height - 1) << 14
+    body = b"\x2f" + struct.pack("<I", bits) + b"\x07\x10\xfd\x8f\xfe\x07\x22\xa2\xff\x01\x00"
+    body += b"\x00" * (len(body) % 2)
+    data = b"VP8L" + struct.pack("<I", len(body)) + body
+    return b"RIFF" + struct.pack("<I", len(data) + 4) + b"WEBP" + data
+
+
+def extended_webp(width, height):
+    body = b"\x02\x00\x00\x00" + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    data = b"VP8X" + struct.pack("<I", 10) + body + b"ANIM" + struct.pack("<IIH", 6, 0, 0)
+    return b"RIFF" + struct.pack("<I", len(data) + 4) + b"WEBP" + data
+
+
+def tiff(*entries, tail=b""):
+    packed = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    return b"II*\x00\x08\x00\x00\x00" + struct.pack("<H", len(entries)) + packed + b"\x00" * 4 + tail
+
+
+def plain_tiff(width, height, compression=1, *more):
+    entries = ((256, 4, 1, width), (257, 4, 1, height), (258, 3, 1, 8), (259, 3, 1, compression))
+    strips = ((262, 3, 1, 1), (273, 4, 1, 8), (277, 3, 1, 1), (278, 4, 1, height), (279, 4, 1, 64))
+    return tiff(*entries, *strips, *more)
+
+
+def bmp(width, height, compression=0, bits=24):
+    info = struct.pack("<IiiHHIIiiII", 40, width, height, 1, bits, compression, 0, 0, 0, 0, 0)
+    return b"BM" + struct.pack("<IHHI", 54 + 8, 0, 0, 54) + info + b"\x00" * 8
+
+
+def icon(picture):
+    return struct.pack("<HHHBBBBHHII", 0, 1, 1, 0, 0, 0, 0, 1, 32, len(picture), 22) + picture
+
+
+def big_jp2(width, height):
+    size = struct.pack(">HHIIIIIIIIH", 47, 0, width, height, 0, 0, width, height, 0, 0, 3)
+    return b"\xff\x4f\xff\x51" + size + b"\x07\x01\x01" * 3 + b"\xff\x52" + b"\x00" * 40
+
+
+def big_jpeg(marker=0xC0):
+    data = bytearray(encoded(Image.new("RGB", (64, 64)), "JPEG", progressive=marker == 0xC2))
+    at = data.index(bytes((0xFF, marker)))
+    data[at + 5 : at + 9] = struct.pack(">HH", 65500, 65500)
+    return bytes(data)
+
+
+def gif(width, height):
+    head = b"GIF89a" + struct.pack("<HH", width, height) + b"\xf0\x00\x00" + b"\x00\x00\x00\xff\xff\xff"
+    return head + b"," + struct.pack("<HHHH", 0, 0, width, height) + b"\x00\x02\x02\x44\x01\x00;"
+
+
+BOMBS = {
+    "lossless webp": lossless_webp(13000, 13000),
+    "webp canvas": extended_webp(1 << 24, 1 << 8),
+    "webp canvas of 2^48": extended_webp(1 << 24, 1 << 24),
+    "png": png(65535, 65535),
+    "png of 2^62": png((1 << 31) - 1, (1 << 31) - 1),
+    "gif": gif(65535, 65535),
+    "tiff": plain_tiff(60000, 60000),
+    "tiff with libtiff": plain_tiff(60000, 60000, 5),
+    "tiff with a huge tile": plain_tiff(16, 16, 5, (322, 4, 1, 60000), (323, 4, 1, 60000)),
+    "bmp": bmp(60000, 60000),
+    "bmp upside down": bmp(60000, -60000),
+    "bmp in runs": bmp(30000, 30000, 1, 8),
+    "icon with a png": icon(png(60000, 60000)),
+    "icon with a bmp": icon(bmp(60000, 60000)[14:]),
+    "binary pnm": b"P6 60000 60000 255\n" + b"\x00" * 64,
+    "16-bit pnm": b"P5 60000 60000 65535\n" + b"\x00" * 64,
+    "ascii pnm": b"P3 60000 60000 255\n1 2 3\n",
+    "jp2": big_jp2(60000, 60000),
+    "jpeg": big_jpeg(),
+    "progressive jpeg": big_jpeg(0xC2),
+}
+
+
+def refusal(data, name="bomb"):
+    with pytest.raises(ImageError) as caught:
+        load_image(data, name=name, permit=lambda needed: check_memory(needed, LIMIT))
+    assert caught.value.reason in FAILURE_REASONS
+    return caught.value
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_bomb_is_refused_before_it_is_decoded(name):
+    error = refusal(BOMBS[name])
+    assert isinstance(error, ImageTooLarge) or name == "webp canvas of 2^48"
+
+
+def test_bombs_stay_within_the_budget_in_the_loading_processes(tmp_path):
+    """The truth is in the kernel's books: what the process held at its peak."""
+    bystander = tmp_path / "fine.png"
+    bystander.write_bytes(png())
+    paths = []
+    for number, data in enumerate(BOMBS.values()):
+        path = tmp_path / f"{number}.jpg"
+        path.write_bytes(data)
+        paths += [path, bystander]
+    largest = tmp_path / "largest.png"
+    largest.write_bytes(encoded(Image.new("RGB", (5000, 5000)), "PNG"))
+    with Loader(preparers.Plain(), workers=1, memory=LIMIT) as pool:
+        results = list(pool.load(make_task(path) for path in (bystander, *paths, largest)))
+    at_start, at_end = (int(results[place].prepared.extra.split()[1]) for place in (0, -1))
+    assert [result.reason for result in results[2::2]] == [None] * len(BOMBS)
+    assert {result.reason for result in results[1:-1:2]} <= {"too-large", "damaged"}
+    assert at_end - at_start <= LIMIT
+
+
+SAMPLES = {
+    "JPEG": {},
+    "PNG": {},
+    "WEBP": {},
+    "GIF": {},
+    "TIFF": {"compression": "tiff_lzw"},
+    "BMP": {},
+    "JPEG2000": {},
+    "PPM": {},
+    "ICO": {},
+    "AVIF": {"speed": 10},
+    "HEIF": {},
+}
+
+
+def noise(side=40):
+    return Image.frombytes("RGB", (side, side), random.Random(7).randbytes(side * side * 3))
+
+
+@pytest.mark.parametrize("kind", SAMPLES)
+def test_a_file_cut_off_anywhere_fails_cleanly(kind):
+    data = encoded(noise(), kind, **SAMPLES[kind])
+    step = max(1, len(data) // 60)
+    cuts = sorted({*range(min(len(data), 64)), *range(0, len(data), step)})
+    failed = 0
+    for cut in cuts:
+        try:
+            picture = open_image(data[:cut])
+            read_metadata(picture, "cut.jpg")
+            picture.decode()
+        except ImageError as error:
+            assert error.reason in FAILURE_REASONS
+            failed += 1
+    assert failed >= len(cuts) * 0.9
+
+
+@pytest.mark.parametrize("kind", SAMPLES)
+def test_a_file_with_damaged_bytes_fails_cleanly_or_loads(kind):
+    data = encoded(noise(), kind, **SAMPLES[kind])
+    dice = random.Random(len(data))
+    for _ in range(60):
+        broken = bytearray(data)
+        for _ in range(dice.randint(1, 8)):
+            # The header is where the interesting lies are.
+            broken[dice.randrange(min(len(broken), dice.choice((64, 400, len(broken)))))] = dice.randrange(
+                256
+            )
+        try:
+            picture = open_image(bytes(broken))
+            read_metadata(picture, "broken.jpg")
+            picture.decode(permit=lambda needed: check_memory(needed, LIMIT))
+        except ImageError as error:
+            assert error.reason in FAILURE_REASONS
+
+
+MAGICS = [
+    b"\xff\xd8\xff\xe0",
+    b"\x89PNG\r\n\x1a\n",
+    b"GIF89a",
+    b"RIFF\x00\x01\x00\x00WEBPVP8 ",
+    b"II*\x00",
+    b"MM\x00+",
+    b"BM",
+    b"P6 ",
+    b"\x00\x00\x01\x00",
+    b"\x00\x00\x00\x0cjP  \r\n\x87\n",
+    b"\xff\x4f\xff\x51",
+    b"\x00\x00\x00\x18ftypheic",
+    b"\x00\x00\x00\x18ftypavif",
+]
+
+
+@pytest.mark.parametrize("magic", MAGICS)
+def test_random_bytes_after_a_magic_number_are_no_picture(magic):
+    dice = random.Random(magic)
+    for size in (0, 1, 7, 30, 300, 3000):
+        for name in ("x.jpg", "x.tif"):
+            assert isinstance(refusal(magic + dice.randbytes(size), name), ImageUnreadable | ImageTooLarge)
+
+
+def exif_block(entries, tail=b""):
+    return tiff(*entries, tail=tail)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        exif_block([(0x8769, 4, 1, 8)]),
+        exif_block([(0x010E, 2, 0xFFFFFFFF, 8), (0x0112, 3, 0xFFFFFFFF, 8)]),
+        exif_block([(0x8769, 4, 1, 0xFFFFFFF0), (0x8825, 4, 1, 0)]),
+        exif_block([(tag, 5, 0x10000000, 20) for tag in range(5000)], tail=b"\x00" * 100),
+        b"II*\x00\xff\xff\xff\xff",
+        b"II*\x00\x08\x00\x00\x00\xff\xff",
+        b"MM\x00*",
+        b"Exif\x00\x00",
+    ],
+)
+def test_a_broken_exif_block_leaves_the_picture_alone(block):
+    read_exif(block)
+    picture = open_image(png(4, 4, chunk(b"eXIf", block)))
+    metadata = read_metadata(picture, "IMG_20230702_153012.png")
+    assert metadata.taken_at == "2023-07-02T15:30:12"
+    assert picture.decode().size == (4, 4)
+
+
+def jpeg_with_xmp(packet):
+    plain = encoded(noise(16), "JPEG")
+    body = b"http://ns.adobe.com/xap/1.0/\x00" + packet
+    return plain[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + plain[2:]
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        b"<a>" * 20_000,
+        b"<a>" * 8_000 + b"</a>" * 8_000,
+        b'<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]><x>&b;</x>',
+        b'<!DOCTYPE x [<!ENTITY f SYSTEM "file:///etc/passwd">]><x>&f;</x>',
+        b'<?xml version="1.0" encoding="no-such-thing"?><x/>',
+        b"\xff\xfe<\x00",
+        b"",
+    ],
+)
+def test_a_hostile_xmp_packet_is_passed_over(packet):
+    picture = open_image(jpeg_with_xmp(packet))
+    assert read_metadata(picture, "x.jpg").description is None
+    assert picture.decode().size == (16, 16)
+
+
+@pytest.mark.parametrize("kind", [b"zTXt", b"iTXt"])
+def test_text_that_inflates_without_end_takes_little_memory_and_no_picture(kind):
+    packed = zlib.compress(b"a" * (80 << 20), 9)
+    if kind == b"zTXt":
+        body = b"Description\x00\x00" + packed
+    else:
+        body = b"Description\x00\x01\x00\x00\x00" + packed
+    data = png(4, 4, *[chunk(kind, body)] * 3)
+    metadata = read_metadata(open_image(data), "x.png")
+    assert len(metadata.description) <= 4000
+    assert load_image(data).size == (4, 4)
+
+
+def test_a_million_tiny_metadata_segments_take_no_time():
+    segment = b"\xff\xe1\x00\x02"
+    find_blocks(b"\xff\xd8" + segment * 1_000_000, "JPEG")
+    find_blocks(b"\x89PNG\r\n\x1a\n" + chunk(b"tEXt", b"a\x00b") * 300_000, "PNG")
+
+
+def test_thousands_of_frames_cost_no_more_than_the_first():
+    frames = [Image.new("L", (8, 8), number % 256) for number in range(3000)]
+    data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    asked = []
+    assert load_image(data, permit=asked.append).size == (8, 8)
+    assert asked[0] < 4 << 20
+
+
+class GrowingFile:
+    """Stands in for `os.read`, and lets the file grow after the first piece."""
+
+    def __init__(self, path):
+        self._path = path
+        self._read = os.read
+        self._grown = False
+
+    def __call__(self, descriptor, size):
+        if not self._grown:
+            self._grown = True
+            with open(self._path, "ab") as file:
+                file.write(b"more")
+        return self._read(descriptor, size)
+
+
+def test_a_file_that_changes_while_it_is_read_says_so(tmp_path, monkeypatch):
+    path = tmp_path / "growing.png"
+    path.write_bytes(png())
+    monkeypatch.setattr(images.os, "read", GrowingFile(path))
+    with pytest.raises(ImageUnreadable) as caught:
+        load_image(path)
+    assert caught.value.reason == "changed"
+
+
+def test_a_file_that_may_not_be_read_says_so(tmp_path, monkeypatch):
+    path = tmp_path / "secret.png"
+    path.write_bytes(png())
+
+    def refuse(*args, **options):
+        raise PermissionError(13, "Permission denied")
+
+    # The tests may run as root, whom no permission stops.
+    monkeypatch.setattr(images.os, "open", refuse)
+    with pytest.raises(ImageUnreadable, match="Permission denied") as caught:
+        load_image(path)
+    assert caught.value.reason == "unreadable"
+
+
+def test_a_pipe_or_a_folder_never_blocks(tmp_path):
+    pipe = tmp_path / "pipe.jpg"
+    os.mkfifo(pipe)
+    for path in (pipe, tmp_path):
+        with pytest.raises(ImageUnreadable) as caught:
+            load_image(path)
+        assert caught.value.reason == "unreadable"
+
+
+def test_a_file_over_the_size_limit_is_not_read(tmp_path, monkeypatch):
+    path = tmp_path / "long.png"
+    path.write_bytes(png())
+    monkeypatch.setattr("retrieval.config.MAX_FILE_BYTES", 10)
+    with pytest.raises(ImageTooLarge):
+        load_image(path)
