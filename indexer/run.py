@@ -16,6 +16,7 @@ from retrieval.db import reads
 from retrieval.db.reader import Reader, open_reader
 from retrieval.errors import CatalogError, CatalogNotFound, EncoderMismatch, SchemaOutdated
 from retrieval.images import raw_available
+from retrieval.stores import cache
 
 if TYPE_CHECKING:
     from indexer.embed import Counts
@@ -67,12 +68,18 @@ def index_folder(
             return _report(started, target.key if target else None, interrupted=True)
         changes = _compare(found, roots, reader, retry=retry)
         waiting = reads.unembedded(reader, target.id) if reader and target else []
+        if waiting:
+            failing = {path for path, _, _ in reads.failures(reader)} if reader else set()
+            waiting = [row for row in waiting if row.path not in failing]
         new_roots = [root for root in roots if not reader or root not in reads.roots(reader)]
+        fresh = target is not None and _cache_is_fresh(location, target)
     finally:
         if reader:
             reader.close()
-    idle = target is not None and target.active and not (waiting or new_roots or changes.pending)
-    if dry_run or idle:
+    settled = target is not None and target.active and target.state == "complete"
+    if dry_run or (settled and not (waiting or new_roots or changes.pending)):
+        if not (dry_run or fresh):
+            _refresh(location)
         return _report(started, target.key if target else None, planned=changes)
 
     from indexer.embed import embed
@@ -93,11 +100,21 @@ def index_folder(
             progress=tell,
             stopped=halt,
         )
+    _refresh(location)
+    return _report(started, encoder.id, counts=counts)
+
+
+def _cache_is_fresh(location: Location, target: EncoderInfo) -> bool:
+    return cache.is_fresh(
+        location.cache, target.cache_key, target.dim, target.generation, target.epoch
+    )[1]
+
+
+def _refresh(location: Location) -> None:
     from retrieval.catalog import Catalog
 
     with Catalog(location.name) as opened:
         opened.refresh()
-    return _report(started, encoder.id, counts=counts)
 
 
 def _open(location: Location) -> Reader | None:

@@ -118,21 +118,41 @@ def _iptc_of_resources(resources: bytes) -> bytes:
 
 
 def _find_in_png(data: bytes, blocks: Blocks) -> None:
+    for kind, start, end in _png_chunks(data):
+        if end - start > MAX_BLOCK:
+            continue
+        if kind == b"eXIf":
+            blocks.exif = blocks.exif or _without_exif_prefix(data[start:end])
+        elif kind in (b"tEXt", b"zTXt", b"iTXt") and len(blocks.texts) < MAX_TEXTS:
+            _add_png_text(kind, data[start:end], blocks)
+
+
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Kind, start and end of the body of each chunk."""
     at = 8
     for _ in range(MAX_SEGMENTS):
         if at + 12 > len(data):
             return
         size = int.from_bytes(data[at : at + 4], "big")
         kind = data[at + 4 : at + 8]
+        yield kind, at + 8, at + 8 + size
         if kind == b"IEND":
             return
-        if size <= MAX_BLOCK and kind in (b"eXIf", b"tEXt", b"zTXt", b"iTXt"):
-            body = data[at + 8 : at + 8 + size]
-            if kind == b"eXIf":
-                blocks.exif = blocks.exif or _without_exif_prefix(body)
-            elif len(blocks.texts) < MAX_TEXTS:
-                _add_png_text(kind, body, blocks)
         at += 12 + size
+
+
+_PNG_NOTES = frozenset({b"tEXt", b"zTXt", b"iTXt", b"iCCP", b"eXIf"})
+
+
+def png_without_notes(data: bytes) -> bytes:
+    """The file without texts and profiles, whose flaws would make Pillow refuse the whole picture."""
+    parts = []
+    kept_from = 0
+    for kind, start, end in _png_chunks(data):
+        if kind in _PNG_NOTES:
+            parts.append(data[kept_from : start - 8])
+            kept_from = end + 4
+    return b"".join((*parts, data[kept_from:])) if parts else data
 
 
 def _add_png_text(kind: bytes, body: bytes, blocks: Blocks) -> None:

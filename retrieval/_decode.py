@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from PIL import Image, ImageFile
 
-from retrieval import _costs, _raw
+from retrieval import _blocks, _costs, _raw
 from retrieval._blocks import Blocks, Exif, find_blocks, read_exif
 from retrieval._tones import to_rgb
 from retrieval.errors import ImageError, ImageTooLarge, ImageUnreadable
@@ -119,8 +119,9 @@ class Picture:
     def __init__(self, data: bytes, kind: str, file: bytes, turn: int | None) -> None:
         """`data` is what is decoded: the preview, where `file` is a RAW file."""
         self.format = kind
-        self._data = data
         self._kind = sniff(data) or kind
+        self._data = _blocks.png_without_notes(data) if self._kind == "PNG" else data
+        self._copied = 0 if self._data is data else len(self._data)
         self._image: ImageFile.ImageFile | None = None
         with _translated(self._kind, opening=True):
             if self._kind in _OPENED_LATE:
@@ -154,7 +155,7 @@ class Picture:
             turned = self.orientation != 1 or self.exif.orientation != 1
             needed = _costs.decoding_cost(image, self._stored, self._data, self._kind, turned=turned)
         if not late and permit is not None:
-            permit(needed)
+            permit(needed + self._copied)
         with _translated(self._kind):
             image.load()
             upright = to_rgb(image)

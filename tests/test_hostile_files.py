@@ -84,7 +84,7 @@ def icon(picture):
 
 def big_jp2(width, height):
     size = struct.pack(">HHIIIIIIIIH", 47, 0, width, height, 0, 0, width, height, 0, 0, 3)
-    return b"\xff\x4f\xff\x51" + size + b"\x07\x01\x01" * 3 + b"\xff\x52" + b"\x00" * 40
+    return b"\xff\x4f\xff\x51" + size + b"\x07\x01\x01" * 3 + b"\xff\x90" + b"\x00" * 40
 
 
 def big_jpeg(marker=0xC0):
@@ -155,6 +155,17 @@ def test_bombs_stay_within_the_budget_in_the_loading_processes(tmp_path):
     assert at_end - at_start <= LIMIT
 
 
+def outcome(data):
+    """The reason of the failure, or `None` when the picture loads."""
+    try:
+        picture = open_image(data)
+        read_metadata(picture, "IMG_1.jpg")
+        picture.decode(permit=lambda needed: check_memory(needed, LIMIT))
+    except ImageError as error:
+        return error.reason
+    return None
+
+
 SAMPLES = {
     "JPEG": {},
     "PNG": {},
@@ -179,16 +190,10 @@ def test_a_file_cut_off_anywhere_fails_cleanly(kind):
     data = encoded(noise(), kind, **SAMPLES[kind])
     step = max(1, len(data) // 60)
     cuts = sorted({*range(min(len(data), 64)), *range(0, len(data), step)})
-    failed = 0
-    for cut in cuts:
-        try:
-            picture = open_image(data[:cut])
-            read_metadata(picture, "cut.jpg")
-            picture.decode()
-        except ImageError as error:
-            assert error.reason in FAILURE_REASONS
-            failed += 1
-    assert failed >= len(cuts) * 0.9
+    reasons = [outcome(data[:cut]) for cut in cuts]
+    assert set(reasons) <= {None, *FAILURE_REASONS}
+    # A cut behind the last pixel, in a trailer, may go unnoticed.
+    assert reasons.count(None) <= len(cuts) * 0.1
 
 
 @pytest.mark.parametrize("kind", SAMPLES)
@@ -202,12 +207,7 @@ def test_a_file_with_damaged_bytes_fails_cleanly_or_loads(kind):
             broken[dice.randrange(min(len(broken), dice.choice((64, 400, len(broken)))))] = dice.randrange(
                 256
             )
-        try:
-            picture = open_image(bytes(broken))
-            read_metadata(picture, "broken.jpg")
-            picture.decode(permit=lambda needed: check_memory(needed, LIMIT))
-        except ImageError as error:
-            assert error.reason in FAILURE_REASONS
+        assert outcome(bytes(broken)) in {None, *FAILURE_REASONS}
 
 
 MAGICS = [

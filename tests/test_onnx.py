@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_clip import tiny_folder, tiny_spec
 
 import indexer.export as exporting
 from indexer.export import encoder_for_indexing, export, pull
@@ -26,6 +25,7 @@ from retrieval.encoders import calibration, exports
 from retrieval.encoders.clip_tokens import ClipTokenizer, JsonTokenizer, clean_text, load_tokenizer
 from retrieval.encoders.onnx import OnnxEncoder, load_open_clip
 from retrieval.errors import CacheCorrupt, ModelUnavailable
+from tests.tiny_clip import tiny_folder, tiny_spec
 
 ROOT = Path(__file__).parent.parent
 TEXTS = ["a photo of a dog", "", "two cats & a naïve café", "雪の中の犬 🐕", "snow " * 100]
@@ -58,6 +58,21 @@ def own(made: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     found = exports.find_export(name)
     assert found is not None
     return SimpleNamespace(spec=made.plain, name=name, folder=found.folder)
+
+
+@pytest.fixture
+def quick_export(own: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spare torch's exporter its seconds where the towers are those that are already exported."""
+    from retrieval.encoders.open_clip import OpenClipEncoder
+
+    towers = tmp_path / "towers"
+    shutil.copytree(own.folder, towers)
+
+    def copy(self: OpenClipEncoder, folder: Path) -> None:
+        for name in ("image.onnx", "image.bin", "text.onnx", "text.bin"):
+            shutil.copy(towers / name, folder)
+
+    monkeypatch.setattr(OpenClipEncoder, "write_onnx", copy)
 
 
 @pytest.fixture
@@ -152,6 +167,7 @@ def test_a_damaged_export_is_noticed(damage: str, own: SimpleNamespace) -> None:
     assert load_open_clip(own.spec).runtime == "torch"  # type: ignore[attr-defined]
 
 
+@pytest.mark.usefixtures("quick_export")
 def test_a_damaged_export_is_made_anew_by_the_next_indexing(own: SimpleNamespace) -> None:
     (own.folder / "text.bin").unlink()
     assert encoder_for_indexing(own.spec).id
@@ -159,6 +175,7 @@ def test_a_damaged_export_is_made_anew_by_the_next_indexing(own: SimpleNamespace
     assert isinstance(load_open_clip(own.spec), OnnxEncoder)
 
 
+@pytest.mark.usefixtures("quick_export")
 def test_a_flipped_byte_is_found_by_checksum_and_mended_by_pull(own: SimpleNamespace) -> None:
     target = own.folder / "image.bin"
     content = bytearray(target.read_bytes())
@@ -176,7 +193,9 @@ def test_a_graph_that_cannot_be_loaded_says_how_to_mend_it(own: SimpleNamespace)
         load_open_clip(own.spec).encode_texts(["a dog"])
 
 
-def test_an_export_is_not_used_once_its_checkpoint_has_changed(own: SimpleNamespace, tmp_path: Path) -> None:
+def test_an_export_is_not_used_once_its_checkpoint_has_changed(
+    own: SimpleNamespace, quick_export: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     spec = tiny_spec(tmp_path / "mine")
     export(spec)
     name = exports.parse_spec(spec)
@@ -187,6 +206,9 @@ def test_an_export_is_not_used_once_its_checkpoint_has_changed(own: SimpleNamesp
     shutil.copy(exports.parse_spec(tiny_spec(tmp_path / "other", seed=1)).source, checkpoint)
     assert exports.find_export(name) is None
     assert load_open_clip(spec).id != before
+    monkeypatch.undo()
+    monkeypatch.setenv("SEARCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     after = encoder_for_indexing(spec).id
     assert after != before
     checkpoint.unlink()
@@ -212,6 +234,7 @@ def test_a_model_that_cannot_be_exported_keeps_torch_and_says_why(
     assert [path.name for path in own.folder.iterdir()] == ["manifest.json"]
 
 
+@pytest.mark.usefixtures("quick_export")
 def test_towers_that_differ_from_torch_are_not_kept(
     own: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_clip import TINY, tiny_folder, tiny_spec
 
 from retrieval.encoders import exports, hub
 from retrieval.encoders.geometry import ClipPreparer
 from retrieval.errors import ModelUnavailable, UnknownModel
 from retrieval.registry import load_encoder
+from tests.tiny_clip import TINY, tiny_folder, tiny_spec
 
 if TYPE_CHECKING:
     from retrieval.encoders.open_clip import OpenClipEncoder

@@ -221,13 +221,21 @@ def test_a_cache_that_cannot_be_written_is_said(own_cache: Path) -> None:
         artifact("starter/thing", lambda _: None)
 
 
-def test_a_damaged_text_model_heals_and_answers_the_same(caches: Path) -> None:
+def test_a_damaged_text_model_heals_and_answers_the_same(own_cache: Path) -> None:
     vector = minilm.TextTower().encode(["a dog"])
-    (weights,) = caches.glob("models/starter/minilm-*/" + minilm.WEIGHTS_FILE)
-    with open(weights, "r+b") as file:
-        file.seek(weights.stat().st_size // 2)
-        file.write(bytes(4096))
+    (weights,) = own_cache.glob("starter/minilm-*/" + minilm.WEIGHTS_FILE)
+    damaged = bytes(weights.stat().st_size)
+    weights.unlink()
+    weights.write_bytes(damaged)
     np.testing.assert_array_equal(minilm.TextTower().encode(["a dog"]), vector)
+
+
+def test_a_text_gets_the_same_vector_in_any_company(encoder: StarterEncoder) -> None:
+    texts = ["a dog", "a long sentence about two dogs that play in the snow on a mountain", "cats"] * 20
+    together = encoder.encode_texts(texts)
+    for row in range(3):
+        np.testing.assert_allclose(encoder.encode_texts([texts[row]])[0], together[row], atol=1e-5)
+        np.testing.assert_allclose(together[row], together[row + 57], atol=1e-5)
 
 
 def test_the_kept_text_model_equals_the_installed_one() -> None:

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -115,7 +116,7 @@ def _intact(folder: Path) -> bool:
 
 
 def _note(folder: Path, sums: dict[str, str]) -> None:
-    part = folder / f"{SEEN}.{os.getpid()}"
+    part = folder / f"{SEEN}.{os.getpid()}-{threading.get_ident()}"
     part.write_text(json.dumps({name: _stamp(folder / name) for name in sums}), encoding="utf-8")
     part.replace(folder / SEEN)
 

@@ -88,7 +88,7 @@ def answers(url: str | None = None, seconds: float = config.HUB_SECONDS) -> bool
         try:
             with socket.create_connection((host, port), timeout=seconds):
                 reached.set()
-        except OSError:
+        except (OSError, UnicodeError):
             pass  # no answer is what `reached` unset says
         finally:
             done.set()

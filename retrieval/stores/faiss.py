@@ -23,7 +23,8 @@ faiss.omp_set_num_threads(1)
 CANDIDATES = 200
 """Coarse hits that are ranked again exactly, at the least."""
 EXACT_SHARE = 0.05
-"""Up to this share of allowed rows, exact search over them is the cheaper one."""
+EXACT_ROWS = 10_000
+"""Up to this share or number of allowed rows, exact search over them is the cheaper one."""
 TRAIN_PER_LIST = 40
 RECALL_WANTED = 0.98
 RECALL_PROBES = (8, 16, 32, 64, 128, 256)
@@ -39,10 +40,17 @@ class FaissStore:
     kind = "faiss"
 
     def __init__(
-        self, flat: FlatStore, index: Any, indexed: NDArray[np.int64], details: dict[str, Any]
+        self,
+        flat: FlatStore,
+        index: Any,
+        indexed: NDArray[np.int64],
+        details: dict[str, Any],
+        *,
+        source: Path | None = None,
     ) -> None:
         self.flat = flat
         self._index = index
+        self._source = source
         self._indexed = indexed
         self._details = details
         self._fresh = np.flatnonzero(~np.isin(flat.ids, indexed))
@@ -57,7 +65,7 @@ class FaissStore:
     def search(
         self, query: NDArray[np.float32], k: int, *, allowed: NDArray[np.bool_] | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        if allowed is not None and np.count_nonzero(allowed) <= EXACT_SHARE * len(self.flat):
+        if allowed is not None and np.count_nonzero(allowed) <= max(EXACT_ROWS, EXACT_SHARE * len(self.flat)):
             return self.flat.search(query, k, allowed=allowed)
         parameters = faiss.SearchParametersIVF(nprobe=self._details["nprobe"])
         if allowed is not None:
@@ -103,7 +111,8 @@ class FaissStore:
     def mapped(cls, flat: FlatStore, paths: dict[str, Path], details: dict[str, Any]) -> FaissStore:
         """A store over files that were written by `parts`, the index mapped rather than read."""
         index = faiss.read_index(str(paths["index"]), faiss.IO_FLAG_MMAP)
-        return cls(flat, index, np.fromfile(paths["indexed"], np.int64), details)
+        indexed = np.fromfile(paths["indexed"], np.int64)
+        return cls(flat, index, indexed, details, source=paths["index"])
 
     @classmethod
     def built(cls, flat: FlatStore) -> FaissStore:
@@ -120,11 +129,13 @@ class FaissStore:
 
     def beside(self, flat: FlatStore, changed: NDArray[np.int64]) -> FaissStore:
         """The same index over newer rows; what changed is scored exactly until it is extended."""
-        return FaissStore(flat, self._index, np.setdiff1d(self._indexed, changed), self._details)
+        indexed = np.setdiff1d(self._indexed, changed)
+        return FaissStore(flat, self._index, indexed, self._details, source=self._source)
 
     def extended(self, flat: FlatStore, changed: NDArray[np.int64]) -> FaissStore:
         """The index brought to the rows of `flat`, of which `changed` are new or renewed."""
-        index = faiss.clone_index(self._index)
+        # A mapped index cannot grow; its file is read into memory for that.
+        index = faiss.read_index(str(self._source)) if self._source else faiss.clone_index(self._index)
         renewed = np.intersect1d(changed, self._indexed)
         if len(renewed):
             index.remove_ids(faiss.IDSelectorBatch(renewed))

@@ -1,0 +1,288 @@
+"""What every vector store promises, held against brute force."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from retrieval.stores import cache
+from retrieval.stores.opening import Opened, Truth, open_store, rebuild_store
+from retrieval.types import checksum
+
+DIM = 24
+
+
+class Rows:
+    """An embeddings table in memory, with the generations that caches go by."""
+
+    def __init__(self, count: int = 0, *, aux: int = 3) -> None:
+        self.rng = np.random.default_rng(7)
+        self.table: dict[int, tuple[bytes, bytes, int, int]] = {}
+        self.generation = 0
+        self.epoch = 0
+        self.aux = aux
+        if count:
+            self.add(range(1, count + 1))
+
+    def add(self, ids: Any) -> None:
+        self.generation += 1
+        for image_id in ids:
+            vector = self.rng.normal(size=DIM)
+            data = (vector / np.linalg.norm(vector)).astype("<f2").tobytes()
+            aux = self.rng.bytes(self.aux)
+            self.table[image_id] = (data, aux, checksum(data, aux), self.generation)
+
+    def remove(self, ids: Any) -> None:
+        self.epoch += 1
+        for image_id in ids:
+            del self.table[image_id]
+
+    @property
+    def truth(self) -> Truth:
+        return Truth(
+            key="test@1",
+            dim=DIM,
+            generation=self.generation,
+            epoch=self.epoch,
+            count=lambda: len(self.table),
+            rows=lambda after: [
+                (image_id, *row[:3]) for image_id, row in sorted(self.table.items()) if row[3] > after
+            ],
+        )
+
+    def best(self, query: np.ndarray, k: int, allowed: set[int] | None = None) -> list[int]:
+        ids = np.array(sorted(self.table if allowed is None else allowed & set(self.table)))
+        if not len(ids):
+            return []
+        matrix = np.stack([np.frombuffer(self.table[i][0], "<f2").astype(np.float32) for i in ids])
+        matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
+        scores = np.round(matrix @ query, 6)
+        return ids[np.lexsort((ids, -scores))][:k].tolist()
+
+    def query(self) -> np.ndarray:
+        vector = self.rng.normal(size=DIM).astype(np.float32)
+        return vector / np.linalg.norm(vector)
+
+
+@pytest.fixture(params=["flat", "faiss"])
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Rows], Opened]:
+    def make(rows: Rows) -> Opened:
+        return rebuild_store(tmp_path, rows.truth, kind=request.param)
+
+    return make
+
+
+def recall(rows: Rows, store: Any, *, allowed: np.ndarray | None = None) -> float:
+    hits = total = 0
+    ids = None if allowed is None else set(store.ids[allowed].tolist())
+    for _ in range(30):
+        query = rows.query()
+        expected = rows.best(query, 10, ids)
+        hits += len(set(expected) & set(store.search(query, 10, allowed=allowed)[0].tolist()))
+        total += len(expected)
+    return hits / max(1, total)
+
+
+@pytest.mark.parametrize("count", [1, 7, 900])
+def test_search_finds_what_brute_force_finds(opened: Callable[[Rows], Opened], count: int) -> None:
+    rows = Rows(count)
+    assert recall(rows, opened(rows).store) >= 0.95
+
+
+def test_hits_come_best_first_with_true_scores(opened: Callable[[Rows], Opened]) -> None:
+    rows = Rows(500)
+    store = opened(rows).store
+    query = rows.query()
+    ids, scores = store.search(query, 20)
+    assert (np.diff(scores) <= 0).all()
+    assert np.allclose(store.vectors(ids) @ query, scores, atol=1e-5)
+
+
+def test_the_first_five_are_the_first_five_of_fifty(opened: Callable[[Rows], Opened]) -> None:
+    rows = Rows(500)
+    store = opened(rows).store
+    for _ in range(20):
+        query = rows.query()
+        assert store.search(query, 5)[0].tolist() == store.search(query, 50)[0].tolist()[:5]
+
+
+def test_equal_vectors_come_in_order_of_their_ids(opened: Callable[[Rows], Opened]) -> None:
+    rows = Rows(300)
+    for image_id in (250, 40, 130):
+        rows.table[image_id] = rows.table[7]
+    store = opened(rows).store
+    query = store.vectors(np.array([7]))[0]
+    assert store.search(query, 4)[0].tolist() == [7, 40, 130, 250]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.004, 0.1, 0.9])
+def test_filter_returns_k_whenever_that_many_pass(opened: Callable[[Rows], Opened], share: float) -> None:
+    rows = Rows(900)
+    store = opened(rows).store
+    allowed = rows.rng.random(900) < share
+    ids, _ = store.search(rows.query(), 10, allowed=allowed)
+    assert len(ids) == min(10, int(allowed.sum()))
+    assert set(ids.tolist()) <= set(store.ids[allowed].tolist())
+    assert recall(rows, store, allowed=allowed) >= 0.95 or not allowed.any()
+
+
+def test_more_than_there_is_returns_all(opened: Callable[[Rows], Opened]) -> None:
+    rows = Rows(30)
+    assert sorted(opened(rows).store.search(rows.query(), 1000)[0].tolist()) == list(range(1, 31))
+
+
+def test_second_stage_bytes_come_back(opened: Callable[[Rows], Opened]) -> None:
+    rows = Rows(50)
+    ids = np.array([30, 2, 17])
+    assert opened(rows).store.aux(ids) == [rows.table[i][1] for i in ids.tolist()]
+
+
+def test_reopened_store_answers_alike(opened: Callable[[Rows], Opened], tmp_path: Path) -> None:
+    rows = Rows(400)
+    query = rows.query()
+    first = opened(rows).store.search(query, 10)
+    again = open_store(tmp_path, rows.truth)
+    assert again.fresh
+    assert again.store.search(query, 10)[0].tolist() == first[0].tolist()
+
+
+@pytest.mark.parametrize("save", [False, True])
+def test_store_catches_up_with_new_renewed_and_removed_rows(
+    opened: Callable[[Rows], Opened], tmp_path: Path, save: bool
+) -> None:
+    rows = Rows(400)
+    kind = opened(rows).store.kind
+    rows.add([401, 402, 403])
+    rows.add([17, 100])
+    store = open_store(tmp_path, rows.truth, save=save).store
+    assert store.kind == kind
+    assert recall(rows, store) >= 0.95
+    for image_id in (17, 402):
+        query = np.frombuffer(rows.table[image_id][0], "<f2").astype(np.float32)
+        assert store.search(query, 1)[0].tolist() == [image_id]
+    rows.remove([5, 6, 403])
+    store = open_store(tmp_path, rows.truth, save=save).store
+    assert store.kind == kind
+    assert len(store.ids) == 400
+    assert recall(rows, store) >= 0.95
+
+
+def test_empty_catalog_finds_nothing(opened: Callable[[Rows], Opened]) -> None:
+    rows = Rows()
+    store = opened(rows).store
+    assert store.search(rows.query(), 5)[0].tolist() == []
+    assert len(store.sample(rows.query())) == 0
+
+
+def manifest_of(root: Path) -> tuple[Path, cache.Manifest]:
+    folder = root / cache.folder_name("test@1")
+    manifest = cache.read_manifest(folder)
+    assert manifest is not None
+    return folder, manifest
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "grow", "gone", "swap", "empty", "folder"])
+def test_damaged_cache_never_changes_an_answer(
+    opened: Callable[[Rows], Opened], tmp_path: Path, damage: str
+) -> None:
+    rows = Rows(300)
+    opened(rows)
+    query = rows.query()
+    folder, manifest = manifest_of(tmp_path)
+    for purpose, (name, _, _) in list(manifest.files.items()):
+        rebuild_store(tmp_path, rows.truth)
+        folder, manifest = manifest_of(tmp_path)
+        open_store(tmp_path, rows.truth)  # seals the files, so that only identity is looked at next
+        name = manifest.files[purpose][0]
+        hurt(folder / name, damage)
+        store = open_store(tmp_path, rows.truth).store
+        assert store.search(query, 10)[0].tolist() == rows.best(query, 10), (purpose, damage)
+
+
+def hurt(path: Path, damage: str) -> None:
+    import os
+
+    stat = path.stat()
+    data = bytearray(path.read_bytes())
+    if damage == "flip":
+        data[len(data) // 2] ^= 0x41
+        path.write_bytes(data)
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    elif damage == "cut":
+        path.write_bytes(data[: len(data) // 2])
+    elif damage == "grow":
+        path.write_bytes(data + b"more")
+    elif damage == "swap":
+        path.write_bytes(bytes(len(data)))
+    elif damage == "empty":
+        path.write_bytes(b"")
+    else:
+        path.unlink()
+        if damage == "folder":
+            path.mkdir()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", '{"layout": 1}', '{"files": {"ids": ["../../x", 1, 2]}}', "\x00\xff"]
+)
+def test_damaged_manifest_is_made_anew(
+    opened: Callable[[Rows], Opened], tmp_path: Path, text: str
+) -> None:
+    rows = Rows(60)
+    opened(rows)
+    folder, _ = manifest_of(tmp_path)
+    (folder / cache.MANIFEST).write_text(text, "latin-1")
+    query = rows.query()
+    assert open_store(tmp_path, rows.truth).store.search(query, 5)[0].tolist() == rows.best(query, 5)
+
+
+def test_cache_of_another_catalog_is_not_trusted(opened: Callable[[Rows], Opened], tmp_path: Path) -> None:
+    mine, theirs = Rows(60), Rows()
+    theirs.rng = np.random.default_rng(99)
+    theirs.add(range(1, 61))
+    opened(theirs)
+    folder, _ = manifest_of(tmp_path)
+    import dataclasses
+
+    foreign = dataclasses.replace(mine.truth, key="test@2")
+    folder.rename(tmp_path / cache.folder_name("test@2"))
+    query = mine.query()
+    assert open_store(tmp_path, foreign).store.search(query, 5)[0].tolist() == mine.best(query, 5)
+
+
+def test_damaged_row_is_left_out_and_named(opened: Callable[[Rows], Opened], tmp_path: Path) -> None:
+    rows = Rows(40)
+    data, aux, crc, generation = rows.table[9]
+    rows.table[9] = (bytes([data[0] ^ 1]) + data[1:], aux, crc, generation)
+    first = opened(rows)
+    assert first.damaged == (9,)
+    assert 9 not in first.store.ids
+    assert open_store(tmp_path, rows.truth).damaged == (9,)
+
+
+def test_old_sets_of_files_do_not_pile_up(opened: Callable[[Rows], Opened], tmp_path: Path) -> None:
+    rows = Rows(50)
+    opened(rows)
+    sizes = set()
+    for number in range(5):
+        rows.add([100 + number])
+        open_store(tmp_path, rows.truth, save=True)
+        sizes.add(len(list(manifest_of(tmp_path)[0].iterdir())))
+    assert len(sizes) <= 2
+
+
+@pytest.mark.parametrize("share", [0.3, 0.9])
+def test_filter_inside_the_index_finds_what_brute_force_finds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float
+) -> None:
+    from retrieval.stores import faiss
+
+    monkeypatch.setattr(faiss, "EXACT_ROWS", 0)
+    rows = Rows(900)
+    store = rebuild_store(tmp_path, rows.truth, kind="faiss").store
+    monkeypatch.setattr(store.flat, "search", lambda *_, **__: pytest.fail("searched exactly"))
+    assert recall(rows, store, allowed=rows.rng.random(900) < share) >= 0.9
