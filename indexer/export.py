@@ -62,7 +62,7 @@ def encoder_for_indexing(spec: str, progress: Progress | None = None) -> Encoder
     onnx_speed, torch_speed = found.speeds.get("onnx", 0.0), found.speeds.get("torch", 0.0)
     if found.problem is None and torch_speed <= CLEARLY_FASTER * onnx_speed:
         return load_encoder(spec)
-    if encoder is None or encoder.device == "cpu":
+    if encoder is None:
         encoder = _load_torch(spec)
     encoder.note = found.problem or (
         f"{spec} runs by torch: {torch_speed:.1f} images a second, against {onnx_speed:.1f} by ONNX Runtime"

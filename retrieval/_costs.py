@@ -13,11 +13,13 @@ from PIL import Image, ImageFile
 
 from retrieval._blocks import jpeg_segments
 
-BASE = 2 << 20
+BASE = 4 << 20
 """Tables, buffers and allocator slack of any decoder."""
 
-WEBP_PIXEL = 16
-"""The canvas and the previous frame of the animation decoder, its answer, and our copy."""
+WEBP_PIXEL = 20
+"""The canvas and the previous frame of the animation decoder, its answer, and our copies."""
+PLAIN_TOKENS = 40 << 20
+"""Pillow's reader of numbers in plain text splits a mebibyte at a time into Python objects."""
 ICO_PIXEL = 20
 
 
@@ -39,6 +41,7 @@ def decoding_cost(
     elif kind in ("PPM", "BMP") and image.tile and image.tile[0][0] != "raw":
         # These decoders are written in Python and collect the pixels in byte arrays.
         cost += 3 * pixels * (4 if image.mode == "I" else bands)
+        cost += PLAIN_TOKENS if image.tile[0][0] == "ppm_plain" else 0
     cost += pixels * _conversion(image)
     if turned:
         cost += pixels * 4
@@ -54,7 +57,7 @@ def _stored_pixel(mode: str) -> int:
 def _conversion(image: Image.Image) -> int:
     """Bytes a pixel of the copies made on the way to RGB."""
     if image.mode == "F" or image.mode.startswith("I"):
-        return 16
+        return 18
     if image.has_transparency_data or image.mode in ("RGBa", "La", "PA", "LAB"):
         return 9
     return 0 if image.mode == "RGB" else 4
@@ -127,9 +130,8 @@ def header_size(data: bytes, kind: str) -> tuple[int, int]:
 def late_cost(size: tuple[int, int], data: bytes, kind: str) -> int:
     """Like `decoding_cost`, for the formats that have to be asked for before they are opened."""
     pixels = size[0] * size[1]
-    # Turning and laying over white: the decoder's own buffers are still held then.
     if kind == "WEBP":
-        return pixels * (WEBP_PIXEL + 9) + 2 * len(data) + BASE
+        return pixels * WEBP_PIXEL + 2 * len(data) + BASE
     return pixels * ICO_PIXEL + BASE
 
 

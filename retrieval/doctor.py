@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -47,19 +48,18 @@ def examine(location: str | os.PathLike[str] | None = None, *, fix: bool = False
 
         Writer(place).close()
         return [_mended(finding), *examine(location, fix=True)]
-    try:
+    with contextlib.closing(reader):
         damage = list(_database(reader))
         if damage:
             return damage  # what a damaged file says about anything else cannot be trusted
         vectors = _damaged_vectors(reader)
         found = [*_orphans(reader), *_vectors(vectors), *_switches(reader), *_models(reader)]
         found += _files(reader)
-        stale = [] if vectors and fix else list(_caches(place, reader))
-    finally:
-        reader.close()
-    if not fix:
-        return found + stale
-    return _mend(place, found, vectors) + _mend_caches(place, stale)
+    if fix:
+        found = _mend(place, found, vectors)
+    with contextlib.closing(open_reader(place)) as reader:
+        stale = list(_caches(place, reader))
+    return found + (_mend_caches(place, stale) if fix else stale)
 
 
 def _database(reader: Reader) -> Iterator[Finding]:

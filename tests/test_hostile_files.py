@@ -6,6 +6,7 @@ import io
 import os
 import random
 import struct
+import subprocess
 import sys
 import zlib
 from pathlib import Path
@@ -308,7 +309,7 @@ def test_thousands_of_frames_cost_no_more_than_the_first():
     data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
     asked = []
     assert load_image(data, permit=asked.append).size == (8, 8)
-    assert asked[0] < 4 << 20
+    assert asked[0] < 5 << 20
 
 
 class GrowingFile:
@@ -365,3 +366,68 @@ def test_a_file_over_the_size_limit_is_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr("retrieval.config.MAX_FILE_BYTES", 10)
     with pytest.raises(ImageTooLarge):
         load_image(path)
+
+
+MEASURE = """
+import sys
+sys.path[:] = {path!r}
+from indexer.worker import _settle
+from retrieval.images import open_image
+import retrieval._tones
+def kernel(name):
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) << 10 for line in status if line.startswith(name))
+_settle(8 << 30)
+for name in sys.argv[1:]:
+    with open(name, "rb") as file:
+        data = file.read()
+    open_image(data)
+    with open("/proc/self/clear_refs", "w") as reset:
+        reset.write("5")
+    before, asked = kernel("VmRSS"), []
+    open_image(data).decode(wanted=lambda w, h: (w // 2, h // 2), permit=asked.append)
+    print(name, kernel("VmHWM") - before, asked[0])
+    del data
+"""
+
+
+def can_reset_the_peak():
+    return Path("/proc/self/clear_refs").exists() and os.access("/proc/self/clear_refs", os.W_OK)
+
+
+@pytest.mark.skipif(not can_reset_the_peak(), reason="the kernel's memory books are out of reach")
+def test_no_decoder_takes_more_memory_than_was_asked_for(tmp_path):
+    picture = noise(80).resize((1200, 900))
+    clear = picture.convert("RGBA")
+    clear.putalpha(picture.convert("L"))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = {"exif": exif.tobytes()}
+    files = {
+        "plain.jpg": encoded(picture, "JPEG", **turned),
+        "progressive.jpg": encoded(picture, "JPEG", progressive=True, subsampling=0, **turned),
+        "cmyk.jpg": encoded(picture.convert("CMYK"), "JPEG", progressive=True),
+        "clear.png": encoded(clear, "PNG", compress_level=1, **turned),
+        "deep.png": encoded(picture.convert("L").convert("I;16"), "PNG", compress_level=1),
+        "palette.png": encoded(picture.quantize(32), "PNG", transparency=3, compress_level=1),
+        "lossy.webp": encoded(clear, "WEBP", method=0, **turned),
+        "lossless.webp": encoded(picture, "WEBP", method=0, lossless=True, quality=0),
+        "strip.tif": encoded(clear, "TIFF", compression="tiff_lzw", strip_size=1 << 30, **turned),
+        "float.tif": encoded(picture.convert("F"), "TIFF"),
+        "one.jp2": encoded(picture, "JPEG2000", irreversible=True, quality_layers=[40]),
+        "clear.avif": encoded(clear, "AVIF", speed=10, subsampling="4:4:4", **turned),
+        "one.heic": encoded(picture, "HEIF"),
+        "one.gif": encoded(picture.quantize(32), "GIF", transparency=3),
+        "one.ico": icon(encoded(clear, "PNG", compress_level=1)),
+        "text.ppm": b"P3 700 700 255\n" + b"120 " * (3 * 700 * 700),
+    }
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    code = MEASURE.format(path=[str(Path(entry).absolute()) for entry in sys.path])
+    names = [str(tmp_path / name) for name in files]
+    answer = subprocess.run([sys.executable, "-c", code, *names], check=True, capture_output=True, text=True)
+    rows = [line.split() for line in answer.stdout.splitlines()]
+    assert len(rows) == len(files)
+    assert [row for row in rows if int(row[1]) > int(row[2])] == []
+    # And the bounds are worth something: nothing asks for many times what it takes.
+    assert [row for row in rows if int(row[2]) > 4 * int(row[1]) + (48 << 20)] == []

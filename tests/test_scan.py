@@ -32,7 +32,15 @@ def test_pictures_of_every_ending_are_listed_in_order(tmp_path: Path) -> None:
 
 
 def test_hidden_and_system_folders_are_skipped(tmp_path: Path) -> None:
-    make(tmp_path, "ok.jpg", ".hidden.jpg", ".git/a.jpg", "node_modules/a.jpg", "@eaDir/a.jpg", "x/.cache/a.jpg")
+    make(
+        tmp_path,
+        "ok.jpg",
+        ".hidden.jpg",
+        ".git/a.jpg",
+        "node_modules/a.jpg",
+        "@eaDir/a.jpg",
+        "x/.cache/a.jpg",
+    )
     make(tmp_path, "Mac.photoslibrary/originals/0/a.jpg", "Mac.photoslibrary/resources/derivatives/a.jpg")
     assert walk(tmp_path) == ["Mac.photoslibrary/originals/0/a.jpg", "ok.jpg"]
 

@@ -19,12 +19,12 @@ TINY: dict[str, Any] = {
 # As SigLIP models are built: a timm trunk with attention pooling, a bias on the logits, a
 # bidirectional text tower that takes the last token, and a tokenizer of their own.
 TINY_SIGLIP: dict[str, Any] = {
-    "embed_dim": 192,
+    "embed_dim": 64,
     "init_logit_bias": -10,
     "custom_text": True,
     "vision_cfg": {
-        "image_size": 224,
-        "timm_model_name": "vit_tiny_patch16_224",
+        "image_size": 160,
+        "timm_model_name": "test_vit",
         "timm_model_pretrained": False,
         "timm_pool": "map",
         "timm_proj": "none",
@@ -43,7 +43,7 @@ TINY_SIGLIP: dict[str, Any] = {
     },
 }
 SIGLIP_PREPROCESS = {
-    "size": 224,
+    "size": 160,
     "mode": "RGB",
     "mean": [0.5, 0.5, 0.5],
     "std": [0.5, 0.5, 0.5],

@@ -19,11 +19,8 @@ from retrieval import config
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-WEIGHTS = (
-    "open_clip_model.safetensors",
-    "open_clip_pytorch_model.safetensors",
-    "open_clip_pytorch_model.bin",
-)
+CONFIG = "open_clip_config.json"
+WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 
 
 def cache_folder() -> Path:

@@ -205,7 +205,7 @@ def _load(name: exports.ModelName) -> tuple[Any, dict[str, Any], Tokenizer, list
 def _find(name: exports.ModelName) -> tuple[dict[str, Any], bool]:
     """What to ask of open_clip, and whether it has to do without the network."""
     if name.kind == "folder":
-        if not Path(name.source, "open_clip_config.json").is_file():
+        if not Path(name.source, hub.CONFIG).is_file():
             raise ModelUnavailable(
                 f"There is no open_clip_config.json in {name.source}: local-dir: wants a folder with that "
                 "file and the weights, as open_clip's push_to_hf_hub writes it. "
@@ -213,7 +213,7 @@ def _find(name: exports.ModelName) -> tuple[dict[str, Any], bool]:
             )
         return {"model_name": f"local-dir:{name.source}"}, config.offline()
     if name.kind == "hub":
-        cached = hub.cached_file(name.source, hub.WEIGHTS) is not None
+        cached = all(hub.cached_file(name.source, names) for names in (hub.WEIGHTS, [hub.CONFIG]))
         return {"model_name": f"hf-hub:{name.source}"}, refusals.stays_offline(name, cached=cached)
     arch = _architecture(name.arch)
     if name.kind == "file":

@@ -1,0 +1,209 @@
+"""The command line as a contract: names, keys and exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from tests.conftest import ROOT, draw, json_lines
+
+Search = Callable[..., Result]
+
+
+def test_index_json_ends_with_the_report(search: Search, photos: Path, tmp_path: Path) -> None:
+    result = search("index", photos, "--catalog", tmp_path / "c", "--model", "toy", "--json")
+    report = json.loads(result.stdout.splitlines()[-1])
+    assert list(report) == [
+        "added", "updated", "unchanged", "moved", "missing", "failed",
+        "seconds", "images_per_second", "encoder", "interrupted",
+    ]  # fmt: skip
+    assert (report["added"], report["encoder"], report["interrupted"]) == (6, "toy/colours/1", False)
+    assert result.exit_code == 0
+
+
+def test_words_that_are_no_command_are_a_query(search: Search, catalog: Path) -> None:
+    long = search("find", "red", "--catalog", catalog, "--json").stdout
+    assert search("red", "--catalog", catalog, "--json").stdout == long
+    assert search("--catalog", catalog, "--json", "red").stdout == long
+    hits = json_lines(long)
+    assert [list(hit)[:5] for hit in hits] == [["rank", "path", "score", "match", "image_id"]] * 2
+
+
+def test_words_without_quotes_are_one_query(search: Search, catalog: Path) -> None:
+    hits = json_lines(search("something", "red", "please", "--catalog", catalog, "--json").stdout)
+    assert len(hits) == 2
+
+
+def test_hits_can_be_had_as_paths(search: Search, catalog: Path, photos: Path) -> None:
+    lines = search("red", "--catalog", catalog, "--paths").stdout.splitlines()
+    assert lines == [str(photos / "red.png"), str(photos / "trip" / "red-again.jpg")]
+    assert search("red", "--catalog", catalog, "--paths", "-0").stdout.split("\0")[:2] == lines
+
+
+def test_hits_can_be_seen_in_the_terminal_and_in_a_page(
+    search: Search, catalog: Path, tmp_path: Path
+) -> None:
+    assert "red.png" in search("red", "--catalog", catalog).stdout
+    assert "red.png" in search("red", "--catalog", catalog, "--preview").stdout
+    page = tmp_path / "page.html"
+    result = search("red", "--catalog", catalog, "--html", page)
+    assert page.read_text().count("data:image/jpeg") >= 2
+    assert "2 pictures" in result.stderr
+
+
+def test_no_good_match_is_said_and_is_no_error(search: Search, catalog: Path) -> None:
+    result = search("umbrella", "--catalog", catalog, "--json")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "No good match" in result.stderr
+    assert "--all" in result.stderr
+    assert len(json_lines(search("umbrella", "--all", "--catalog", catalog, "--json").stdout)) == 6
+
+
+def test_limit_and_filters_reach_the_search(search: Search, catalog: Path, photos: Path) -> None:
+    assert len(json_lines(search("red", "-k", 1, "--catalog", catalog, "--json").stdout)) == 1
+    inside = search("red", "--in", photos / "trip", "--catalog", catalog, "--paths").stdout.split()
+    assert inside == [str(photos / "trip" / "red-again.jpg")]
+    assert search("red", "--before", "1990", "--catalog", catalog, "--paths").stdout == ""
+
+
+def test_status_json_has_its_keys(search: Search, catalog: Path) -> None:
+    (status,) = json_lines(search("status", "--catalog", catalog, "--json").stdout)
+    assert list(status) == [
+        "catalog", "images", "missing", "failures", "texts", "encoder", "encoders",
+        "roots", "store", "cache_fresh", "db_bytes",
+    ]  # fmt: skip
+    assert (status["images"], status["store"], status["cache_fresh"]) == (6, "flat", True)
+    assert status["db_bytes"] > 0
+
+
+def test_failures_json_has_its_keys(search: Search, catalog: Path, photos: Path) -> None:
+    (photos / "bad.jpg").write_bytes(b"")
+    search("index", photos, "--catalog", catalog)
+    (failure,) = json_lines(search("failures", "--catalog", catalog, "--json").stdout)
+    assert list(failure) == ["path", "reason", "detail"]
+    assert failure["reason"] == "empty"
+    assert "bad.jpg" in search("failures", "--catalog", catalog).stdout
+
+
+def test_manage_commands_do_what_they_say(search: Search, catalog: Path, photos: Path) -> None:
+    assert json_lines(search("forget", photos / "trip", "--catalog", catalog, "--json").stdout) == [
+        {"forgotten": 2}
+    ]
+    (photos / "blue.png").unlink()
+    search("index", photos / "..", "--exclude", "trip/", "--catalog", catalog)
+    assert json_lines(search("gc", "--catalog", catalog, "--json").stdout)[0]["images"] == 1
+    assert "flat, fresh" in search("rebuild", "--catalog", catalog).stdout
+    models = json_lines(search("models", "--json").stdout)
+    assert {"starter"} <= {model["name"] for model in models}
+    assert "built-in" in search("models").stdout
+
+
+def test_default_catalog_comes_from_the_environment(
+    search: Search, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEARCH_MODEL", "toy")
+    assert search("index", photos).exit_code == 0
+    assert search("red", "--paths").stdout.count("\n") == 2
+    assert Path(os.environ["SEARCH_CATALOG"], "catalog.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["status"], 1, "search index PATH"),
+        (["find", "red"], 1, "There is no catalog"),
+        (["index", "{tmp}/nowhere"], 1, "There is no folder"),
+        (["index", "{tmp}/photos/red.png"], 1, "is a file, not a folder"),
+        (["index", "{tmp}/photos", "--model", "nonsense"], 1, "search models"),
+        (["index", "{tmp}/photos", "--model", "starter:huge"], 1, "lite2"),
+        (["index", "{tmp}/photos", "--catalog", "{tmp}/photos/red.png"], 1, "is a file"),
+        (["index", "{tmp}/photos", "--catalog", "{tmp}/photos/red.png/c"], 1, "Name another with --catalog"),
+        (["index"], 1, "Name a folder"),
+        (["index", "{tmp}/photos", "--memory", "lots"], 2, "500M"),
+        (["index", "{tmp}/photos", "--workers", "0"], 2, "0"),
+        (["find"], 2, "QUERY"),
+        (["red", "-k", "0"], 2, "-k"),
+        (["red", "-k", "many"], 2, "many"),
+        (["red", "--json", "--paths"], 2, "cannot go together"),
+        (["red", "--min-match", "2"], 2, "min-match"),
+        (["red", "--nonsense"], 2, "nonsense"),
+        (["red", "--catalog", "nosuch://host/name"], 1, "not a database URL"),
+        (["index", "{tmp}/photos", "--catalog", "nosuch://host/name"], 1, "not a database URL"),
+    ],
+)
+def test_mistakes_get_one_clear_sentence(
+    search: Search, photos: Path, tmp_path: Path, arguments: list[str], code: int, message: str
+) -> None:
+    result = search(*(argument.replace("{tmp}", str(tmp_path)) for argument in arguments))
+    assert result.exit_code == code, result.output
+    assert message in result.stderr
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--after", "last summer"], "is not a date"),
+        (["--near", "Bergen"], "is not a place"),
+        (["--rerank", "magic"], "No reranker"),
+        (["--rerank"], "no second stage"),
+    ],
+)
+def test_mistakes_of_a_query_get_one_clear_sentence(
+    search: Search, catalog: Path, arguments: list[str], message: str
+) -> None:
+    result = search("red", "--catalog", catalog, *arguments)
+    assert result.exit_code == 1
+    assert message in result.stderr
+
+
+def test_an_empty_query_gets_one_clear_sentence(search: Search, catalog: Path) -> None:
+    result = search("find", "", "--catalog", catalog)
+    assert (result.exit_code, "empty" in result.stderr) == (1, True)
+
+
+def test_a_closed_pipe_is_silent(catalog: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cli", "red", "--all", "--json", "--catalog", str(catalog)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    errors = process.stderr.read()
+    process.wait(30)
+    process.stderr.close()
+    assert b"Traceback" not in errors
+
+
+def test_a_full_disk_is_one_sentence_and_loses_nothing(tmp_path: Path, photos: Path) -> None:
+    """A real full file system where mounting is allowed, a limit on file sizes elsewhere."""
+    for mark in range(120):
+        draw(photos / f"{mark:03}.png", "red", mark=mark)
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000));"
+        "sys.argv = ['search', 'index', sys.argv[1], '--catalog', sys.argv[2], '--model', 'toy'];"
+        "import cli; cli.main()"
+    )
+    command = [sys.executable, "-c", code, str(photos), str(tmp_path / "c")]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 1, result.stderr
+    assert result.stderr.strip().count("\n") == 0, result.stderr
+    assert "Traceback" not in result.stderr
+    from indexer import index_folder
+    from retrieval import Catalog
+
+    assert index_folder(photos, catalog=tmp_path / "c", model="toy").interrupted is False
+    with Catalog(tmp_path / "c") as opened:
+        assert opened.status().images == 126

@@ -1,0 +1,102 @@
+"""Imports go down only, and each heavy dependency has one home."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+LAYERS = [
+    {"retrieval.types", "retrieval.errors"},
+    {"retrieval.registry", "retrieval.images", "retrieval._blocks", "retrieval.config", "retrieval.protocols"},
+    {"retrieval.db", "retrieval.encoders", "retrieval.stores", "retrieval.query", "retrieval.show"},
+    {"retrieval.models"},
+    {"retrieval.catalog"},
+    {"retrieval.doctor", "indexer"},
+    {"cli"},
+]
+"""Lowest first. Within a layer only the files of one package import each other, and
+`retrieval.show` may look at what it shows."""
+HOMES = {
+    "sqlalchemy": ("retrieval/db/", "alembic/"),
+    "alembic": ("retrieval/db/", "alembic/"),
+    "faiss": ("retrieval/stores/faiss.py",),
+    "torch": ("retrieval/encoders/open_clip.py", "indexer/export.py"),
+    "open_clip": ("retrieval/encoders/open_clip.py",),
+    "onnxruntime": ("retrieval/encoders/",),
+    "click": ("cli.py",),
+    "rich": ("retrieval/show/",),
+    "rawpy": ("retrieval/images.py", "indexer/"),
+    "filelock": ("retrieval/db/", "retrieval/encoders/"),
+}
+FILES = sorted(
+    path
+    for folder in ("retrieval", "indexer", "alembic")
+    for path in (ROOT / folder).rglob("*.py")
+) + [ROOT / "cli.py"]  # fmt: skip
+
+
+def module(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports(path: Path) -> Iterator[tuple[str, bool]]:
+    """Imported module names, and whether each is only for type checking."""
+    tree = ast.parse(path.read_text("utf-8"))
+    typing_only = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node in typing_only) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            base = node.module or ""
+            yield from ((f"{base}.{alias.name}", node in typing_only) for alias in node.names)
+
+
+def layer(name: str) -> tuple[int, str] | None:
+    for number, packages in enumerate(LAYERS):
+        for package in packages:
+            if name == package or name.startswith(package + "."):
+                return number, package
+    return None
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_go_down_only(path: Path) -> None:
+    mine = layer(module(path))
+    if mine is None:
+        assert module(path) == "retrieval" or path.is_relative_to(ROOT / "alembic"), f"{path} has no layer"
+        return
+    for name, typing_only in imports(path):
+        theirs = layer(name)
+        if theirs is None or typing_only:
+            continue
+        same_package = theirs[1] == mine[1]
+        foundation = theirs[0] <= 1 and mine[0] <= 1
+        assert theirs[0] < mine[0] or same_package or foundation, f"{module(path)} imports {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_each_dependency_has_one_home(path: Path) -> None:
+    place = str(path.relative_to(ROOT))
+    for name, typing_only in imports(path):
+        homes = HOMES.get(name.partition(".")[0])
+        assert homes is None or typing_only or place.startswith(homes), f"{place} imports {name}"
+
+
+def test_only_the_entry_point_imports_the_command_line() -> None:
+    for path in FILES:
+        assert not any(name.partition(".")[0] == "cli" for name, _ in imports(path)), path
+
+
+def test_the_migrations_folder_is_no_package() -> None:
+    assert not list((ROOT / "alembic").rglob("__init__.py"))
