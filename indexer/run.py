@@ -100,6 +100,8 @@ def index_folder(
             progress=tell,
             stopped=halt,
         )
+    # A text tower that has to be converted once is converted now, not in the first query.
+    encoder.encode_texts(["a picture"])
     _refresh(location)
     return _report(started, encoder.id, counts=counts)
 
@@ -217,6 +219,9 @@ def _load(spec: str, target: EncoderInfo | None, tell: Progress) -> Encoder:
     from indexer.export import encoder_for_indexing
 
     encoder = encoder_for_indexing(spec, tell)
+    note = getattr(encoder, "note", None)
+    if note:
+        tell("note", {"text": str(note)})
     if target is not None and target.active and encoder.id != target.key:
         raise EncoderMismatch(
             f"The catalog's vectors are of {target.key}, but '{spec}' is now {encoder.id}. "

@@ -297,7 +297,7 @@ class Catalog:
     ) -> Hits:
         ranked = list(zip(ids.tolist(), scores.tolist(), matches.tolist(), strict=True))
         above = [row for row in ranked if row[2] >= cutoff][:limit]
-        below = [row for row in ranked[:limit] if row[2] < cutoff]
+        below = sorted((row for row in ranked[:limit] if row[2] < cutoff), key=lambda row: -row[2])
         shown = reads.shown(self._reader, [row[0] for row in above + below])
         if sort == "date":
             above.sort(key=lambda row: shown[row[0]].taken_at or "", reverse=True)
@@ -341,6 +341,7 @@ def _hit(rank: int, row: tuple[int, float, float], shown: reads.Shown) -> Hit:
         match=match,
         image_id=image_id,
         taken_at=_with_offset(shown.taken_at, shown.taken_offset),
+        taken_source=shown.taken_source,
         width=shown.width,
         height=shown.height,
     )

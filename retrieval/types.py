@@ -71,6 +71,8 @@ class Hit:
     match: float
     image_id: int
     taken_at: str | None = None
+    taken_source: str | None = None
+    """Which field the time came from; `file-mtime` is only the file's own time."""
     width: int | None = None
     height: int | None = None
 
@@ -85,6 +87,7 @@ class Hit:
         }
         if self.taken_at is not None:
             row["taken_at"] = self.taken_at
+            row["taken_source"] = self.taken_source
         return row
 
 

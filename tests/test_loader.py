@@ -186,6 +186,14 @@ def test_pictures_that_need_most_of_the_budget_take_turns_without_deadlock(pictu
     assert [result.reason for result in results] == [None] * 6
 
 
+def test_every_byte_of_the_budget_comes_back_and_no_more(picture):
+    colours = (preparers.ABORT, (9, 9, 9), preparers.RAISE, (8, 8, 8))
+    paths = [picture(colour, size=(1700, 1500), suffix=".webp") for colour in colours * 2]
+    with Loader(preparers.Moody(), workers=3, memory=100 << 20) as pool:
+        assert len(list(pool.load(make_task(path) for path in paths))) == 8
+        assert pool._crew._budget._free == 100 << 20
+
+
 def test_a_picture_over_the_whole_budget_is_too_large_and_the_next_is_not(picture):
     results = load_all([picture(size=(4000, 3000)), picture()], memory=20 << 20)
     assert [result.reason for result in results] == ["too-large", None]

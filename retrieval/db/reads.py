@@ -49,6 +49,7 @@ class Shown:
     path: bytes
     taken_at: str | None
     taken_offset: int | None
+    taken_source: str | None
     width: int
     height: int
 
@@ -183,7 +184,8 @@ def shown(reader: Reader, image_ids: Sequence[int]) -> dict[int, Shown]:
     found: dict[int, Shown] = {}
     for marks, parameters in chunks(image_ids):
         rows = reader.rows(
-            f"SELECT id, path, taken_at, taken_offset, width, height FROM images WHERE id IN ({marks})",
+            "SELECT id, path, taken_at, taken_offset, taken_source, width, height "
+            f"FROM images WHERE id IN ({marks})",
             **parameters,
         )
         for image_id, path, *rest in rows:

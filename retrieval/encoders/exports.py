@@ -12,6 +12,7 @@ not tried again by every run. A whole folder appears by one rename; it can be de
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -33,6 +34,9 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 CHECKPOINTS = (".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".npz")
 STALE_SECONDS = 86_400
+RENAMES = 100
+# What systems say when a rename meets a folder with something in it.
+_IN_THE_WAY = {errno.ENOTEMPTY, errno.EEXIST, errno.EACCES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,12 +190,13 @@ def new_folder(target: Path) -> Iterator[Path]:
     try:
         yield partial
         partial.chmod(0o755)
-        for _ in range(5):
+        # Each failure means that another process has just put its own folder there.
+        for _ in range(RENAMES):
             try:
                 partial.rename(target)
                 break
-            except OSError:
-                if not target.exists():
+            except OSError as error:
+                if error.errno not in _IN_THE_WAY:
                     raise
                 aside = Path(tempfile.mkdtemp(prefix=".partial-", dir=target.parent))
                 try:

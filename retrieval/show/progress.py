@@ -11,6 +11,13 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 
+MODEL_STEPS = {
+    "model-loading": "Loading {spec} ...",
+    "model-exporting": "Exporting {spec}, once, so that queries need no torch ...",
+    "model-checking": "Checking and timing the export ...",
+}
+
+
 class ProgressLine:
     """A `Progress` callback for `index_folder`: notes always, a bar with rate and time left on a terminal."""
 
@@ -32,6 +39,8 @@ class ProgressLine:
     def __call__(self, step: str, figures: dict[str, Any]) -> None:
         if step == "note":
             self._say(safe_name(str(figures["text"])))
+        elif step in MODEL_STEPS:
+            self._say(safe_name(MODEL_STEPS[step].format(**figures)))
         elif step == "encode" and self._stream.isatty():
             self._start(figures["total"], figures["done"])
         elif step == "advance" and self._bar is not None and self._task is not None:

@@ -195,8 +195,8 @@ def percent(match: float) -> str:
 
 
 def day(hit: Hit) -> str:
-    """The day the picture was taken, or an empty text."""
-    return safe_name(hit.taken_at[:10]) if hit.taken_at else ""
+    """The day the picture was taken, or an empty text; the file's own time is no such day."""
+    return safe_name(hit.taken_at[:10]) if hit.taken_at and hit.taken_source != "file-mtime" else ""
 
 
 def bar(match: float, size: int) -> str:
@@ -211,7 +211,7 @@ def _columns(rows: list[Hit], surface: Surface, limit: int | None) -> list[tuple
     if limit is not None and surface.says(_EIGHTHS):
         sizes["bar"] = BAR_CELLS
     sizes["score"] = max(len(f"{hit.score:.3f}") for hit in rows)
-    if any(hit.taken_at for hit in rows):
+    if any(day(hit) for hit in rows):
         sizes["taken"] = 10
     for optional in ("score", "bar", "taken"):
         longest = PATH_CELLS if limit is None else limit - sum(size + 2 for size in sizes.values())
