@@ -107,9 +107,7 @@ def index_folder(
 
 
 def _cache_is_fresh(location: Location, target: EncoderInfo) -> bool:
-    return cache.is_fresh(
-        location.cache, target.cache_key, target.dim, target.generation, target.epoch
-    )[1]
+    return cache.is_fresh(location.cache, target.cache_key, target.dim, target.generation, target.epoch)[1]
 
 
 def _refresh(location: Location) -> None:

@@ -81,7 +81,9 @@ def test_absent_folder_is_told_and_nothing_is_mended(catalog: Path, photos: Path
 def test_damaged_database_is_told_and_left_alone(catalog: Path) -> None:
     with rows(catalog) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'embeddings'").fetchone()
+        (page,) = connection.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = 'embeddings'"
+        ).fetchone()
         (size,) = connection.execute("PRAGMA page_size").fetchone()
     data = bytearray((catalog / "catalog.db").read_bytes())
     start = (page - 1) * size
@@ -92,9 +94,7 @@ def test_damaged_database_is_told_and_left_alone(catalog: Path) -> None:
     assert (catalog / "catalog.db").read_bytes() == bytes(data)
 
 
-def test_half_done_switch_is_told(
-    catalog: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_half_done_switch_is_told(catalog: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with rows(catalog) as connection:
         connection.execute(
             "INSERT INTO encoders (key, spec, dim, generation, epoch, state, active, created_at) "

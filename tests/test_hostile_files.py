@@ -21,9 +21,9 @@ import preparers
 from indexer.loader import Loader, make_task
 from indexer.metadata import read_metadata
 from retrieval import images
-from retrieval._blocks import find_blocks, read_exif
 from retrieval.errors import FAILURE_REASONS, ImageError, ImageTooLarge, ImageUnreadable
 from retrieval.images import check_memory, load_image, open_image
+from retrieval.images.blocks import find_blocks, read_exif
 
 LIMIT = 200 << 20
 
@@ -371,9 +371,9 @@ def test_a_file_over_the_size_limit_is_not_read(tmp_path, monkeypatch):
 MEASURE = """
 import sys
 sys.path[:] = {path!r}
-from indexer.worker import _settle
+from indexer.loader.worker import _settle
 from retrieval.images import open_image
-import retrieval._tones
+import retrieval.images.tones
 def kernel(name):
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) << 10 for line in status if line.startswith(name))

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image, ImageCms
 
 from retrieval import images
-from retrieval._decode import sniff
 from retrieval.errors import FAILURE_REASONS, ImageTooLarge, ImageUnreadable
 from retrieval.images import encode_jpeg, load_image, open_image, thumbnail
+from retrieval.images.decode import sniff
 
 RED, GREEN, BLUE, GREY = (200, 30, 40), (20, 180, 60), (30, 60, 210), (128, 128, 128)
 

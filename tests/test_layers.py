@@ -12,7 +12,13 @@ from tests.conftest import ROOT
 
 LAYERS = [
     {"retrieval.types", "retrieval.errors"},
-    {"retrieval.registry", "retrieval.images", "retrieval._blocks", "retrieval.config", "retrieval.protocols"},
+    {
+        "retrieval.registry",
+        "retrieval.images",
+        "retrieval.images.blocks",
+        "retrieval.config",
+        "retrieval.protocols",
+    },
     {"retrieval.db", "retrieval.encoders", "retrieval.stores", "retrieval.query", "retrieval.show"},
     {"retrieval.models"},
     {"retrieval.catalog"},
@@ -30,14 +36,13 @@ HOMES = {
     "onnxruntime": ("retrieval/encoders/",),
     "click": ("cli.py",),
     "rich": ("retrieval/show/",),
-    "rawpy": ("retrieval/images.py", "indexer/"),
+    "rawpy": ("retrieval/images/",),
     "filelock": ("retrieval/db/", "retrieval/encoders/"),
 }
-FILES = sorted(
-    path
-    for folder in ("retrieval", "indexer", "alembic")
-    for path in (ROOT / folder).rglob("*.py")
-) + [ROOT / "cli.py"]  # fmt: skip
+FILES = [
+    *sorted(path for name in ("retrieval", "indexer", "alembic") for path in (ROOT / name).rglob("*.py")),
+    ROOT / "cli.py",
+]
 
 
 def module(path: Path) -> str:

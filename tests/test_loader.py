@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import preparers
 
-from indexer._budget import Budget
 from indexer.loader import Loader, Task, make_task
+from indexer.loader.budget import Budget
 from retrieval.errors import RetrievalError
 
 MEMORY = 256 << 20
@@ -56,7 +56,7 @@ def workers_of(parent):
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
                 state = (entry / "stat").read_text().rpartition(")")[2].split()
-                if int(state[1]) == parent and b"indexer.worker" in (entry / "cmdline").read_bytes():
+                if int(state[1]) == parent and b"indexer.loader.worker" in (entry / "cmdline").read_bytes():
                     found.add(int(entry.name))
     return found
 
@@ -116,7 +116,7 @@ def test_processes_that_cannot_start_end_the_loading_with_the_reason(picture):
 
 
 def test_a_python_that_cannot_import_the_package_is_reported(picture, monkeypatch):
-    monkeypatch.setattr("indexer._lane._BOOT", "import sys; sys.exit(3)")
+    monkeypatch.setattr("indexer.loader.lane._BOOT", "import sys; sys.exit(3)")
     with pytest.raises(RetrievalError, match="status 3"):
         load_all([picture()])
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
-from indexer import _taken, _words
-from indexer.metadata import read_metadata, with_file_time
-from retrieval._blocks import read_exif
+from indexer.metadata import read_metadata, with_file_time, words
+from indexer.metadata import taken as dates
 from retrieval.images import open_image
+from retrieval.images.blocks import read_exif
 from retrieval.types import Metadata
 
 XMP = """<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?>
@@ -140,15 +140,13 @@ def test_the_order_of_the_later_fields():
     ],
 )
 def test_times_in_file_names(name, expected):
-    found = _taken.read_name(name)
+    found = dates.read_name(name)
     assert (found.at if found else None) == expected
     assert found is None or (found.source, found.offset) == ("file-name", None)
 
 
 def test_the_file_names_of_pixel_phones_are_utc():
-    assert _taken.read_name("PXL_20230702_133012345.jpg") == _taken.Taken(
-        "2023-07-02T13:30:12", 0, "file-name"
-    )
+    assert dates.read_name("PXL_20230702_133012345.jpg") == dates.Taken("2023-07-02T13:30:12", 0, "file-name")
 
 
 def test_the_file_time_is_only_the_last_resort():
@@ -312,14 +310,14 @@ def test_what_cameras_write_on_every_picture_is_no_description(text):
 
 def test_a_real_description_is_kept_and_bounded():
     assert read(file({0x010E: "A picture of our camera"})).description == "A picture of our camera"
-    assert _words.tidy_description(" a\x07\u202eb\r\nc\x00 ") == "ab\nc"
-    assert len(read(file({0x010E: "x" * 30_000})).description) == _words.MAX_TEXT
+    assert words.tidy_description(" a\x07\u202eb\r\nc\x00 ") == "ab\nc"
+    assert len(read(file({0x010E: "x" * 30_000})).description) == words.MAX_TEXT
 
 
 def test_keywords_are_bounded():
     body = "<dc:subject><rdf:Bag>" + "".join(f"<rdf:li>k{n}</rdf:li>" for n in range(999))
     found = read(file(packet=xmp(body + "</rdf:Bag></dc:subject>")))
-    assert len(found.keywords) == _words.MAX_KEYWORDS
+    assert len(found.keywords) == words.MAX_KEYWORDS
 
 
 def test_png_texts():
@@ -345,15 +343,15 @@ def test_a_broken_block_leaves_the_others_alone():
 def test_no_bytes_break_the_readers(raw):
     for order in (b"II*\x00\x08\x00\x00\x00", b"MM\x00*\x00\x00\x00\x08", b""):
         read_exif(order + raw)
-    _words.read_xmp(raw)
-    _words.read_iptc(b"\x1c\x02" + raw)
-    _words.decode_comment(raw)
-    _words.decode_wide(raw)
+    words.read_xmp(raw)
+    words.read_iptc(b"\x1c\x02" + raw)
+    words.decode_comment(raw)
+    words.decode_wide(raw)
 
 
 @given(st.text(max_size=60))
 def test_no_text_breaks_the_readers(text):
-    _taken.read_stamp(text, "exif-original", text)
-    _taken.read_name(text)
-    tidied = _words.tidy_description(text)
+    dates.read_stamp(text, "exif-original", text)
+    dates.read_name(text)
+    tidied = words.tidy_description(text)
     assert tidied is None or tidied == tidied.strip() != ""

@@ -48,9 +48,7 @@ def test_the_reader_knows_every_revision() -> None:
     assert tuple(reversed([script.revision for script in scripts.walk_revisions()])) == reader.REVISIONS
 
 
-def test_failed_upgrade_leaves_nothing_behind(
-    location: Location, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_upgrade_leaves_nothing_behind(location: Location, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("power cut")
 

@@ -38,7 +38,13 @@ def test_packages_are_typed() -> None:
 
 def test_the_error_tree_is_the_one_that_is_drawn() -> None:
     drawn = {
-        "CatalogError": ["CatalogNotFound", "SchemaOutdated", "SchemaTooNew", "CatalogBusy", "EncoderMismatch"],
+        "CatalogError": [
+            "CatalogNotFound",
+            "SchemaOutdated",
+            "SchemaTooNew",
+            "CatalogBusy",
+            "EncoderMismatch",
+        ],
         "ModelError": ["UnknownModel", "ModelUnavailable", "MissingDependency"],
         "QueryError": [],
         "ImageError": ["ImageUnreadable", "ImageTooLarge"],

@@ -229,9 +229,7 @@ def hurt(path: Path, damage: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", "null", '{"layout": 1}', '{"files": {"ids": ["../../x", 1, 2]}}', "\x00\xff"]
 )
-def test_damaged_manifest_is_made_anew(
-    opened: Callable[[Rows], Opened], tmp_path: Path, text: str
-) -> None:
+def test_damaged_manifest_is_made_anew(opened: Callable[[Rows], Opened], tmp_path: Path, text: str) -> None:
     rows = Rows(60)
     opened(rows)
     folder, _ = manifest_of(tmp_path)

@@ -12,15 +12,16 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from indexer import _taken, _words
+from indexer.metadata import words
+from indexer.metadata.taken import Taken, read_file_time, read_name, read_stamp, utc
 from retrieval.types import Metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from indexer._words import Properties
-    from retrieval._blocks import Exif, Value
-    from retrieval._decode import Picture
+    from indexer.metadata.words import Properties
+    from retrieval.images.blocks import Exif, Value
+    from retrieval.images.decode import Picture
 
 _COMPANY = re.compile(
     r"[\s,]+(?:corporation|corp\.?|company|co\.?,? ?ltd\.?|ltd\.?|inc\.?|gmbh|ag|imaging|optical|electronics|"
@@ -36,8 +37,8 @@ def read_metadata(picture: Picture, name: str) -> Metadata:
     Each block stands for itself: a broken one is passed over and never raises.
     """
     exif, blocks = picture.exif, picture.blocks
-    xmp = _words.read_xmp(blocks.xmp)
-    iptc = _words.read_iptc(blocks.iptc)
+    xmp = words.read_xmp(blocks.xmp)
+    iptc = words.read_iptc(blocks.iptc)
     texts = blocks.texts
     taken = next(_times(exif, xmp, iptc, name), None)
     make, model = _camera(_text(exif.main.get(0x010F)), _text(exif.main.get(0x0110)))
@@ -58,7 +59,7 @@ def read_metadata(picture: Picture, name: str) -> Metadata:
         altitude=_altitude(exif) if position else None,
         title=_first(_titles(exif, xmp, iptc, texts)),
         description=_first(_descriptions(exif, xmp, iptc, texts)),
-        keywords=_words.tidy_keywords(_keywords(exif, xmp, iptc)),
+        keywords=words.tidy_keywords(_keywords(exif, xmp, iptc)),
     )
 
 
@@ -66,31 +67,31 @@ def with_file_time(metadata: Metadata, mtime_ns: int) -> Metadata:
     """The same, with the file's own time where the picture has none (source `file-mtime`)."""
     if metadata.taken_at is not None:
         return metadata
-    taken = _taken.read_file_time(mtime_ns)
+    taken = read_file_time(mtime_ns)
     if taken is None:
         return metadata
     return replace(metadata, taken_at=taken.at, taken_offset=taken.offset, taken_source=taken.source)
 
 
-def _times(exif: Exif, xmp: Properties, iptc: dict[int, list[str]], name: str) -> Iterator[_taken.Taken]:
+def _times(exif: Exif, xmp: Properties, iptc: dict[int, list[str]], name: str) -> Iterator[Taken]:
     """Every credible time, the best first."""
     photo = exif.photo
     any_offset = _text(photo.get(0x9010))
     candidates = [
-        _taken.read_stamp(_text(photo.get(0x9003)), "exif-original", _text(photo.get(0x9011)) or any_offset),
-        _taken.read_stamp(_text(photo.get(0x9004)), "exif-digitized", _text(photo.get(0x9012)) or any_offset),
-        _taken.read_stamp(_one(xmp, _words.EXIF + "DateTimeOriginal"), "xmp-original"),
-        _taken.read_stamp(_one(xmp, _words.PHOTOSHOP + "DateCreated"), "xmp-created"),
-        _taken.read_stamp(_one(xmp, _words.XMP + "CreateDate"), "xmp-created"),
+        read_stamp(_text(photo.get(0x9003)), "exif-original", _text(photo.get(0x9011)) or any_offset),
+        read_stamp(_text(photo.get(0x9004)), "exif-digitized", _text(photo.get(0x9012)) or any_offset),
+        read_stamp(_one(xmp, words.EXIF + "DateTimeOriginal"), "xmp-original"),
+        read_stamp(_one(xmp, words.PHOTOSHOP + "DateCreated"), "xmp-created"),
+        read_stamp(_one(xmp, words.XMP + "CreateDate"), "xmp-created"),
         _iptc_time(iptc),
         _gps_time(exif),
-        _taken.read_stamp(_text(exif.main.get(0x0132)), "exif-modified", any_offset),
-        _taken.read_name(name),
+        read_stamp(_text(exif.main.get(0x0132)), "exif-modified", any_offset),
+        read_name(name),
     ]
     return (taken for taken in candidates if taken is not None)
 
 
-def _iptc_time(iptc: dict[int, list[str]]) -> _taken.Taken | None:
+def _iptc_time(iptc: dict[int, list[str]]) -> Taken | None:
     day = (iptc.get(55) or [""])[0]
     found = re.fullmatch(r"(\d{4})(\d{2})(\d{2})", day, re.ASCII)
     if found is None:
@@ -99,16 +100,16 @@ def _iptc_time(iptc: dict[int, list[str]]) -> _taken.Taken | None:
     time = re.match(r"(\d{2})(\d{2})(\d{2})([+-]\d{4})?", (iptc.get(60) or [""])[0], re.ASCII)
     if time is not None:
         stamp += f" {time[1]}:{time[2]}:{time[3]}{time[4] or ''}"
-    return _taken.read_stamp(stamp, "iptc")
+    return read_stamp(stamp, "iptc")
 
 
-def _gps_time(exif: Exif) -> _taken.Taken | None:
+def _gps_time(exif: Exif) -> Taken | None:
     found = re.fullmatch(r"(\d{4})[:/-](\d{2})[:/-](\d{2})", _text(exif.gps.get(0x1D)) or "", re.ASCII)
     clock = _finite(exif.gps.get(0x07))
     if found is None or len(clock) != 3:
         return None
     seconds = clock[0] * 3600 + clock[1] * 60 + clock[2]
-    return _taken.utc(int(found[1]), int(found[2]), int(found[3]), seconds, "gps")
+    return utc(int(found[1]), int(found[2]), int(found[3]), seconds, "gps")
 
 
 def _camera(make: str | None, model: str | None) -> tuple[str | None, str | None]:
@@ -125,8 +126,8 @@ def _camera(make: str | None, model: str | None) -> tuple[str | None, str | None
 def _lens(exif: Exif, xmp: Properties) -> str | None:
     names = (
         _text(exif.photo.get(0xA434)),
-        _one(xmp, _words.EXIF_EX + "LensModel"),
-        _one(xmp, _words.AUX + "Lens"),
+        _one(xmp, words.EXIF_EX + "LensModel"),
+        _one(xmp, words.AUX + "Lens"),
     )
     return next((name for name in names if name and any(letter.isalnum() for letter in name)), None)
 
@@ -137,8 +138,8 @@ def _position(exif: Exif, xmp: Properties) -> tuple[float, float] | None:
     latitude = _degrees(_finite(gps.get(2)), _text(gps.get(1)), "NS", 90)
     longitude = _degrees(_finite(gps.get(4)), _text(gps.get(3)), "EW", 180)
     if latitude is None or longitude is None:
-        latitude = _xmp_degrees(_one(xmp, _words.EXIF + "GPSLatitude"), "NS", 90)
-        longitude = _xmp_degrees(_one(xmp, _words.EXIF + "GPSLongitude"), "EW", 180)
+        latitude = _xmp_degrees(_one(xmp, words.EXIF + "GPSLatitude"), "NS", 90)
+        longitude = _xmp_degrees(_one(xmp, words.EXIF + "GPSLongitude"), "EW", 180)
     if latitude is None or longitude is None or (latitude == 0 and longitude == 0):
         return None
     return latitude, longitude
@@ -176,8 +177,8 @@ def _altitude(exif: Exif) -> float | None:
 def _titles(
     exif: Exif, xmp: Properties, iptc: dict[int, list[str]], texts: dict[str, str]
 ) -> Iterator[str | None]:
-    yield _one(xmp, _words.DC + "title")
-    yield _one(xmp, _words.PHOTOSHOP + "Headline")
+    yield _one(xmp, words.DC + "title")
+    yield _one(xmp, words.PHOTOSHOP + "Headline")
     yield _joined(iptc, 5)
     yield _joined(iptc, 105)
     yield _wide(exif.main.get(0x9C9B))
@@ -187,24 +188,24 @@ def _titles(
 def _descriptions(
     exif: Exif, xmp: Properties, iptc: dict[int, list[str]], texts: dict[str, str]
 ) -> Iterator[str | None]:
-    yield _one(xmp, _words.DC + "description")
+    yield _one(xmp, words.DC + "description")
     yield _joined(iptc, 120)
     yield _text(exif.main.get(0x010E))
     comment = exif.photo.get(0x9286)
-    yield _words.decode_comment(comment) if isinstance(comment, bytes) else None
+    yield words.decode_comment(comment) if isinstance(comment, bytes) else None
     yield _wide(exif.main.get(0x9C9C))
     yield texts.get("Description")
     yield texts.get("Comment")
 
 
 def _keywords(exif: Exif, xmp: Properties, iptc: dict[int, list[str]]) -> Iterator[str]:
-    yield from xmp.get(_words.DC + "subject", ())
+    yield from xmp.get(words.DC + "subject", ())
     yield from iptc.get(25, ())
     yield from (_wide(exif.main.get(0x9C9E)) or "").split(";")
 
 
 def _first(texts: Iterator[str | None]) -> str | None:
-    return next((text for text in map(_words.tidy_description, texts) if text), None)
+    return next((text for text in map(words.tidy_description, texts) if text), None)
 
 
 def _joined(iptc: dict[int, list[str]], number: int) -> str | None:
@@ -214,15 +215,15 @@ def _joined(iptc: dict[int, list[str]], number: int) -> str | None:
 
 def _one(xmp: Properties, name: str) -> str | None:
     values = xmp.get(name)
-    return _words.tidy(values[0]) if values else None
+    return words.tidy(values[0]) if values else None
 
 
 def _text(value: Value | None) -> str | None:
-    return _words.tidy(_words.decode(value)) if isinstance(value, bytes) else None
+    return words.tidy(words.decode(value)) if isinstance(value, bytes) else None
 
 
 def _wide(value: Value | None) -> str | None:
-    return _words.decode_wide(value) if isinstance(value, bytes) else None
+    return words.decode_wide(value) if isinstance(value, bytes) else None
 
 
 def _finite(value: Value | None) -> list[float]:

@@ -16,7 +16,7 @@ import sys
 import warnings
 from typing import IO, TYPE_CHECKING
 
-from indexer import _pipe
+from indexer.loader import pipe
 from retrieval import images
 from retrieval.errors import ImageError
 
@@ -35,20 +35,20 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     warnings.simplefilter("ignore")
     try:
-        hello = _pipe.receive(orders)
+        hello = pipe.receive(orders)
     except EOFError:
         return
     try:
         preparer: Preparer = pickle.loads(hello.preparer)
         _settle(hello.address_space)
     except Exception as error:
-        _pipe.send(answers, _pipe.Broken(f"{type(error).__name__}: {error}"))
+        pipe.send(answers, pipe.Broken(f"{type(error).__name__}: {error}"))
         return
     # The other side being gone is the ordinary way to end.
     with contextlib.suppress(EOFError, BrokenPipeError):
-        _pipe.send(answers, _pipe.Ready())
+        pipe.send(answers, pipe.Ready())
         while True:
-            _serve(_pipe.receive(orders), preparer, hello.memory, orders, answers)
+            _serve(pipe.receive(orders), preparer, hello.memory, orders, answers)
 
 
 def _own_streams() -> tuple[IO[bytes], IO[bytes]]:
@@ -84,52 +84,50 @@ def _settle(address_space: int) -> None:
         )
 
 
-def _serve(
-    order: _pipe.Order, preparer: Preparer, memory: int, orders: IO[bytes], answers: IO[bytes]
-) -> None:
+def _serve(order: pipe.Order, preparer: Preparer, memory: int, orders: IO[bytes], answers: IO[bytes]) -> None:
     _alarm(order.seconds)
     answer: object
     try:
         metadata, prepared = _load(order, preparer, memory, orders, answers)
-        answer = _pipe.Done(metadata, prepared, _resident())
+        answer = pipe.Done(metadata, prepared, _resident())
     except _DroppedError:
         return
     except ImageError as error:
-        answer = _pipe.Failed(error.reason, str(error), _resident())
+        answer = pipe.Failed(error.reason, str(error), _resident())
     except MemoryError:
-        answer = _pipe.Failed("too-large", "There is not enough memory for this picture", _resident())
+        answer = pipe.Failed("too-large", "There is not enough memory for this picture", _resident())
     except (EOFError, BrokenPipeError):
         raise
     except Exception as error:
         # A preparer that fails on one odd picture must not take the others with it.
-        answer = _pipe.Failed("crashed", f"{type(error).__name__}: {error}"[:500], _resident())
+        answer = pipe.Failed("crashed", f"{type(error).__name__}: {error}"[:500], _resident())
     finally:
         _alarm(0)
-    _pipe.send(answers, answer)
+    pipe.send(answers, answer)
 
 
 def _load(
-    order: _pipe.Order, preparer: Preparer, memory: int, orders: IO[bytes], answers: IO[bytes]
+    order: pipe.Order, preparer: Preparer, memory: int, orders: IO[bytes], answers: IO[bytes]
 ) -> tuple[Metadata, Prepared]:
     def ask(message: object) -> None:
-        _pipe.send(answers, message)
+        pipe.send(answers, message)
         _alarm(0)
-        if not _pipe.receive(orders).go:
+        if not pipe.receive(orders).go:
             raise _DroppedError
         _alarm(order.seconds)
 
     def allow(size: int) -> None:
         images.check_memory(size, memory)
         if size > order.granted:
-            ask(_pipe.Need(size))
+            ask(pipe.Need(size))
 
     def permit(needed: int) -> None:
         images.check_memory(len(content.data) + needed, memory)
-        ask(_pipe.Need(len(content.data) + needed))
+        ask(pipe.Need(len(content.data) + needed))
 
     content = images.read_file(order.path, allow=allow)
     digest = hashlib.sha256(content.data).digest()
-    ask(_pipe.Read(digest, content.size, content.mtime_ns))
+    ask(pipe.Read(digest, content.size, content.mtime_ns))
     name = os.fsdecode(order.path).rpartition(os.sep)[2]
     picture = images.open_image(content.data, name=name)
     from indexer.metadata import read_metadata

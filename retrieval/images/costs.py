@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image, ImageFile
 
-from retrieval._blocks import jpeg_segments
+from retrieval.images.blocks import jpeg_segments
 
 BASE = 4 << 20
 """Tables, buffers and allocator slack of any decoder."""

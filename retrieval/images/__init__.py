@@ -1,7 +1,7 @@
 """The only door to Pillow: open, orient, cap, thumbnail.
 
 Importing this module imports no picture library, so that walking a folder stays cheap;
-the decoders live in `retrieval._decode` and come with the first picture.
+the decoders live in `retrieval.images.decode` and come with the first picture.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from retrieval.errors import ImageTooLarge, ImageUnreadable
 if TYPE_CHECKING:
     from PIL import Image
 
-    from retrieval._decode import Picture
+    from retrieval.images.decode import Picture
 
 EXTENSIONS: frozenset[str] = frozenset(
     (
@@ -115,9 +115,9 @@ def open_image(data: bytes, *, name: str = "") -> Picture:
 
     `name` is the file's name: only RAW files need it, being TIFF by their content.
     """
-    from retrieval import _decode
+    from retrieval.images import decode
 
-    return _decode.open_picture(data, name)
+    return decode.open_picture(data, name)
 
 
 def load_image(

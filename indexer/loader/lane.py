@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from indexer import _pipe
-from indexer._budget import Budget, ClosedError
+from indexer.loader import pipe
+from indexer.loader.budget import Budget, ClosedError
 from retrieval.errors import RetrievalError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _BOOT = """
 import sys
 sys.path[:] = {path}
 try:
-    from indexer.worker import main
+    from indexer.loader.worker import main
 except BaseException as error:
     import pickle, struct
     body = pickle.dumps(f"{{type(error).__name__}}: {{error}}")
@@ -128,7 +128,7 @@ class Lane:
         while True:
             if self._process is None:
                 self._start()
-            self._tell(_pipe.Order(path, self._granted, seconds))
+            self._tell(pipe.Order(path, self._granted, seconds))
             self._set_deadline(self._allowed(self._granted, 0))
             total = self._serve(outcome)
             if total is None:
@@ -142,22 +142,22 @@ class Lane:
         """Answer the process until the file is done, or until it needs bytes that are not free."""
         while True:
             message = self._hear()
-            if isinstance(message, _pipe.Read):
+            if isinstance(message, pipe.Read):
                 outcome.content_hash = message.content_hash
                 outcome.size, outcome.mtime_ns = message.size, message.mtime_ns
                 known = message.content_hash in self._terms.known
-                self._tell(_pipe.Continue(not known))
+                self._tell(pipe.Continue(not known))
                 if known:
                     return None
-            elif isinstance(message, _pipe.Need):
+            elif isinstance(message, pipe.Need):
                 more = message.total - self._granted
                 if more > 0 and not self._budget.try_acquire(more):
-                    self._tell(_pipe.Continue(False))
+                    self._tell(pipe.Continue(False))
                     return message.total
                 self._granted += max(0, more)
                 self._set_deadline(self._allowed(message.total, message.total))
-                self._tell(_pipe.Continue(True))
-            elif isinstance(message, _pipe.Done):
+                self._tell(pipe.Continue(True))
+            elif isinstance(message, pipe.Done):
                 outcome.metadata, outcome.prepared = message.metadata, message.prepared
                 self._retire_if_large(message.resident)
                 return None
@@ -221,16 +221,16 @@ class Lane:
         _widen(self._process.stdout)
         self._set_deadline(START_SECONDS)
         try:
-            self._tell(_pipe.Hello(self._terms.preparer, self._terms.memory, self._terms.address_space))
+            self._tell(pipe.Hello(self._terms.preparer, self._terms.memory, self._terms.address_space))
             message = self._hear()
         except _GoneError:
             message = None
         self._set_deadline(None)
-        if not isinstance(message, _pipe.Ready):
+        if not isinstance(message, pipe.Ready):
             late, status = self._late, self.end()
             if self._closed:
                 raise ClosedError
-            if isinstance(message, _pipe.Broken):
+            if isinstance(message, pipe.Broken):
                 why = message.reason
             elif isinstance(message, str):
                 why = message
@@ -245,7 +245,7 @@ class Lane:
         if process is None or process.stdin is None:
             raise _GoneError
         try:
-            _pipe.send(process.stdin, message)
+            pipe.send(process.stdin, message)
         except (OSError, ValueError) as error:
             raise _GoneError from error
 
@@ -254,7 +254,7 @@ class Lane:
         if process is None or process.stdout is None:
             raise _GoneError
         try:
-            return _pipe.receive(process.stdout)
+            return pipe.receive(process.stdout)
         except (OSError, EOFError, ValueError) as error:
             raise _GoneError from error
 

@@ -19,11 +19,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from PIL import Image, ImageFile
 
-from retrieval import _blocks, _costs, _raw
-from retrieval._blocks import Blocks, Exif, find_blocks, read_exif
-from retrieval._tones import to_rgb
 from retrieval.errors import ImageError, ImageTooLarge, ImageUnreadable
-from retrieval.images import RAW_EXTENSIONS, Permit, Wanted
+from retrieval.images import RAW_EXTENSIONS, Permit, Wanted, blocks, costs, raw
+from retrieval.images.blocks import Blocks, Exif, find_blocks, read_exif
+from retrieval.images.tones import to_rgb
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -103,7 +102,7 @@ def open_picture(data: bytes, name: str = "") -> Picture:
         raise ImageUnreadable("The file is empty", reason="empty")
     if PurePath(name).suffix.lower() in RAW_EXTENSIONS:
         with _translated("RAW", opening=True):
-            preview, orientation = _raw.preview(data)
+            preview, orientation = raw.preview(data)
         return Picture(preview, "RAW", data, orientation)
     kind = sniff(data)
     if kind is None:
@@ -120,12 +119,12 @@ class Picture:
         """`data` is what is decoded: the preview, where `file` is a RAW file."""
         self.format = kind
         self._kind = sniff(data) or kind
-        self._data = _blocks.png_without_notes(data) if self._kind == "PNG" else data
+        self._data = blocks.png_without_notes(data) if self._kind == "PNG" else data
         self._copied = 0 if self._data is data else len(self._data)
         self._image: ImageFile.ImageFile | None = None
         with _translated(self._kind, opening=True):
             if self._kind in _OPENED_LATE:
-                self._stored = _costs.header_size(data, self._kind)
+                self._stored = costs.header_size(data, self._kind)
             else:
                 self._image = self._open()
                 self._stored = self._image.size
@@ -147,13 +146,13 @@ class Picture:
         """The upright RGB picture; see `retrieval.images.load_image`."""
         late = self._kind in _OPENED_LATE
         if late and permit is not None:
-            permit(_costs.late_cost(self._stored, self._data, self._kind))
+            permit(costs.late_cost(self._stored, self._data, self._kind))
         least = wanted(*self.size) if wanted is not None and self._kind == "JPEG" else None
         with _translated(self._kind):
             image, self._image = self._image or self._open(), None
             reduced = self._reduce(image, least) if least is not None else 1
             turned = self.orientation != 1 or self.exif.orientation != 1
-            needed = _costs.decoding_cost(image, self._stored, self._data, self._kind, turned=turned)
+            needed = costs.decoding_cost(image, self._stored, self._data, self._kind, turned=turned)
         if not late and permit is not None:
             permit(needed + self._copied)
         with _translated(self._kind):

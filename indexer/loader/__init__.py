@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from indexer import _budget, _lane
-from indexer._budget import ClosedError
+from indexer.loader.budget import Budget, ClosedError
+from indexer.loader.lane import CLOCK_SECONDS, Lane, Outcome, Terms
 from retrieval import config
 from retrieval.errors import RetrievalError
 
@@ -86,7 +86,7 @@ class Loader:
     ) -> None:
         self._workers = max(1, workers)
         self._look_ahead = max(1, look_ahead if look_ahead is not None else 16 + 4 * self._workers)
-        self._terms = _lane.Terms(pickle.dumps(preparer, protocol=5), memory, known, file_seconds)
+        self._terms = Terms(pickle.dumps(preparer, protocol=5), memory, known, file_seconds)
         self._crew: _Crew | None = None
 
     def __enter__(self) -> Loader:
@@ -137,12 +137,12 @@ class Loader:
 class _Crew:
     """The threads that each look after one process, and the one that watches the clock."""
 
-    def __init__(self, workers: int, terms: _lane.Terms) -> None:
+    def __init__(self, workers: int, terms: Terms) -> None:
         self._workers = workers
         self._terms = terms
-        self._budget = _budget.Budget(terms.memory)
+        self._budget = Budget(terms.memory)
         self._work: queue.SimpleQueue[tuple[Task, Future[Loaded]] | None] = queue.SimpleQueue()
-        self._lanes: list[_lane.Lane] = []
+        self._lanes: list[Lane] = []
         self._threads: list[threading.Thread] = []
         self._stopping = threading.Event()
         self._busy = 0
@@ -161,7 +161,7 @@ class _Crew:
     def _start_lane(self) -> None:
         if not self._threads:
             self._start_thread(self._watch, "picture clock")
-        lane = _lane.Lane(self._terms, self._budget)
+        lane = Lane(self._terms, self._budget)
         self._lanes.append(lane)
         self._start_thread(lambda: self._run(lane), f"picture loader {len(self._lanes)}")
 
@@ -170,7 +170,7 @@ class _Crew:
         self._threads.append(thread)
         thread.start()
 
-    def _run(self, lane: _lane.Lane) -> None:
+    def _run(self, lane: Lane) -> None:
         try:
             while (item := self._work.get()) is not None and not self._stopping.is_set():
                 task, future = item
@@ -193,7 +193,7 @@ class _Crew:
             self._busy -= 1
 
     def _watch(self) -> None:
-        while not self._stopping.wait(_lane.CLOCK_SECONDS):
+        while not self._stopping.wait(CLOCK_SECONDS):
             for lane in list(self._lanes):
                 lane.check_clock()
 
@@ -218,7 +218,7 @@ def _result(future: Future[Loaded]) -> Loaded:
         raise RetrievalError("The loader was closed while files were being loaded") from error
 
 
-def _loaded(task: Task, outcome: _lane.Outcome) -> Loaded:
+def _loaded(task: Task, outcome: Outcome) -> Loaded:
     return Loaded(
         key=task.key,
         path=task.path,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from io import BytesIO
 
-from retrieval._blocks import find_blocks, read_exif
 from retrieval.errors import ImageUnreadable
+from retrieval.images.blocks import find_blocks, read_exif
 
 _FLIPS = {0: 1, 3: 3, 5: 8, 6: 6}
 """LibRaw's way to say how the camera was held, as an EXIF orientation."""
