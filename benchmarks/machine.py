@@ -274,7 +274,9 @@ def _row(path: Path, number: int) -> dict[str, Any]:
 
     from retrieval.types import Metadata
 
-    metadata = Metadata("JPEG", *TYPICAL, taken_at=f"2024-05-{1 + number % 28:02}T12:00:00", taken_source="exif")
+    metadata = Metadata(
+        "JPEG", *TYPICAL, taken_at=f"2024-05-{1 + number % 28:02}T12:00:00", taken_source="exif"
+    )
     return {
         **asdict(metadata),
         "keywords": [],

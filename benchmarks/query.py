@@ -99,7 +99,11 @@ def main() -> None:
     large = options.large if options.large is not None else (0 if options.quick else 100_000)
     machine.title(f'Cold query "{QUERY}": median of {rounds} fresh processes each, in turns')
     with machine.workplace() as folder:
-        model = machine.apart(machine.tiny_model, folder) if options.quick else machine.apart(machine.random_model)
+        model = (
+            machine.apart(machine.tiny_model, folder)
+            if options.quick
+            else machine.apart(machine.random_model)
+        )
         name = "tiny CLIP" if options.quick else "ViT-B/32"
         specs = {"starter": "starter", name: model}
         catalogs: dict[str, Path] = {}

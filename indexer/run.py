@@ -84,6 +84,7 @@ def index_folder(
 
     from indexer.embed import embed
     from retrieval.db.queries import Writer
+    from retrieval.models import remember_speed
 
     with Writer(location) as writer:
         writer.add_roots(roots)
@@ -100,6 +101,7 @@ def index_folder(
             progress=tell,
             stopped=halt,
         )
+    remember_speed(spec, counts.encoded, counts.seconds)
     # A text tower that has to be converted once is converted now, not in the first query.
     encoder.encode_texts(["a picture"])
     _refresh(location)

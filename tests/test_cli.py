@@ -187,7 +187,7 @@ def test_a_closed_pipe_is_silent(catalog: Path) -> None:
 
 
 def test_a_full_disk_is_one_sentence_and_loses_nothing(tmp_path: Path, photos: Path) -> None:
-    """A real full file system where mounting is allowed, a limit on file sizes elsewhere."""
+    """A limit on the size of files stands in for the full disk: writing fails the same way."""
     for mark in range(120):
         draw(photos / f"{mark:03}.png", "red", mark=mark)
     code = (

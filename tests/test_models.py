@@ -215,3 +215,15 @@ def test_listing_and_resolving_import_nothing_heavy() -> None:
         check=False,
     )
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
+
+
+def test_the_speed_of_indexing_is_remembered_once_it_says_something(monkeypatch, tmp_path):
+    monkeypatch.setenv("SEARCH_CACHE", str(tmp_path))
+    models.remember_speed("starter", 3, 0.1)
+    assert {model.spec: model for model in models.list_models()}["starter"].images_per_second is None
+    models.remember_speed("starter", 500, 50.0)
+    models.remember_speed("starter:lite0-fast", 500, 10.0)
+    speeds = {model.spec: model.images_per_second for model in models.list_models()}
+    assert (speeds["starter"], speeds["starter:lite0-fast"]) == (10.0, 50.0)
+    (tmp_path / "models" / models.SPEEDS).write_text("[broken")
+    assert models.list_models()

@@ -63,6 +63,7 @@ def model_lines(models: Sequence[ModelInfo]) -> list[str]:
             f"text to image R@5: Flickr {model.flickr_r5:.3f}, COCO {model.coco_r5:.3f}"
             if model.flickr_r5 and model.coco_r5
             else "",
+            f"nDCG@10 {model.ndcg10:.3f} on the development set" if model.ndcg10 else "",
             f"{model.images_per_second:.1f} pictures/s here" if model.images_per_second else "",
             model.licence or "",
         ]
