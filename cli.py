@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import json
 import signal
@@ -27,6 +28,12 @@ class SearchGroup(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         own = {"--help", "-h", "--version"}
         if args and args[0] not in self.commands and args[0] not in own:
+            near = difflib.get_close_matches(args[0], self.commands, n=1, cutoff=0.75)
+            if near:
+                click.echo(
+                    f"'{args[0]}' is no command, so it is searched for. Did you mean: search {near[0]}",
+                    err=True,
+                )
             args = ["find", *args]
         return super().parse_args(ctx, args)
 
@@ -494,7 +501,9 @@ def _report_line(report: dict[str, Any], *, dry_run: bool) -> str:
     named = [
         f"{report[key]} {key}" for key in ("added", "updated", "moved", "missing", "failed") if report[key]
     ]
-    what = ", ".join([*named, f"{report['unchanged']} unchanged"])
+    if report["unchanged"] or not named:
+        named.append(f"{report['unchanged']} unchanged")
+    what = ", ".join(named)
     if dry_run:
         return f"Would be: {what}."
     end = " Interrupted; run the same command to go on." if report["interrupted"] else ""

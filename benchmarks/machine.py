@@ -55,7 +55,8 @@ def _machine() -> str:
     from retrieval import config
 
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
-    return f"{config.cores()} cores of {_processor()}, {memory:.0f} GiB, {platform.system()} {platform.release()}"
+    system = f"{platform.system()} {platform.release()}"
+    return f"{config.cores()} cores of {_processor()}, {memory:.0f} GiB, {system}"
 
 
 def _processor() -> str:
@@ -179,8 +180,9 @@ def draw_photo(seed: int, size: tuple[int, int] = TYPICAL) -> Image.Image:
     draw = np.random.default_rng(seed)
     width, height = size
     pixels = np.zeros((height, width, 3), np.float32)
-    pixels += np.linspace(*draw.uniform(40, 200, (2, 3)), height, dtype=np.float32)[:, None]
-    for scale, strength in ((64, 30.0), (16, 16.0), (4, 9.0), (1, 4.0)):
+    top_light, low_light = draw.uniform(40, 200, (2, 3)).astype(np.float32)
+    pixels += np.linspace(top_light, low_light, height, dtype=np.float32)[:, None]
+    for scale, strength in ((64, 30.0), (16, 16.0), (4, 9.0), (1, 7.0)):
         cells = (max(1, height // scale), max(1, width // scale))
         grain = Image.fromarray((128 + 40 * draw.standard_normal(cells)).clip(0, 255).astype(np.uint8))
         soft = grain.resize(size, Image.Resampling.BICUBIC)
@@ -189,9 +191,11 @@ def draw_photo(seed: int, size: tuple[int, int] = TYPICAL) -> Image.Image:
     pen = ImageDraw.Draw(picture)
     for _ in range(6):
         left, top = draw.integers(0, (width, height))
-        right, bottom = (left, top) + draw.integers(8, (max(9, width // 3), max(9, height // 3)))
+        wide, high = draw.integers(8, (max(9, width // 3), max(9, height // 3)))
         shape = pen.ellipse if draw.random() < 0.5 else pen.rectangle
-        shape((left, top, right, bottom), fill=tuple(int(value) for value in draw.integers(0, 256, 3)))
+        shape(
+            (left, top, left + wide, top + high), fill=tuple(int(value) for value in draw.integers(0, 256, 3))
+        )
     return picture
 
 

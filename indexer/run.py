@@ -188,6 +188,8 @@ def _scan(
                 f"{name} holds no pictures now, but the catalog knows some there. If its disk is "
                 f"offline, plug it in; nothing was changed. If they are gone for good: search forget {name}"
             )
+        if not (found.files or halt()):
+            tell("note", {"text": f"{os.fsdecode(root)} holds no pictures."})
         for folder in found.unreadable:
             tell("note", {"text": f"{os.fsdecode(folder)} cannot be read and is left as it was."})
         if found.raw_skipped:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,7 +92,7 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
-class Hits:
+class Hits(Sequence[Hit]):
     """What a search found, best first: a sequence of `Hit`, and what was left out.
 
     `hidden` counts the pictures among the best `limit` whose match fell below the cut-off;
@@ -107,13 +107,14 @@ class Hits:
     def hidden(self) -> int:
         return len(self.closest)
 
-    def __iter__(self) -> Iterator[Hit]:
-        return iter(self.items)
-
     def __len__(self) -> int:
         return len(self.items)
 
-    def __getitem__(self, index: int) -> Hit:
+    @overload
+    def __getitem__(self, index: int) -> Hit: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Hit, ...]: ...
+    def __getitem__(self, index: int | slice) -> Hit | tuple[Hit, ...]:
         return self.items[index]
 
 

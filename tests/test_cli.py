@@ -36,6 +36,11 @@ def test_words_that_are_no_command_are_a_query(search: Search, catalog: Path) ->
     assert [list(hit)[:5] for hit in hits] == [["rank", "path", "score", "match", "image_id"]] * 2
 
 
+def test_a_mistyped_command_is_asked_about(search: Search, catalog: Path) -> None:
+    assert "search status" in search("statsu", "--catalog", catalog).stderr
+    assert "no command" not in search("red", "--catalog", catalog).stderr
+
+
 def test_words_without_quotes_are_one_query(search: Search, catalog: Path) -> None:
     hits = json_lines(search("something", "red", "please", "--catalog", catalog, "--json").stdout)
     assert len(hits) == 2

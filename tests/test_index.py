@@ -230,6 +230,15 @@ def test_dry_run_writes_nothing(photos: Path, tmp_path: Path, index: Index) -> N
     assert not (tmp_path / "catalog").exists()
 
 
+def test_a_folder_without_pictures_is_said_to_be_one(tmp_path: Path, index: Index) -> None:
+    (tmp_path / "empty").mkdir()
+    notes: list[str] = []
+    report = index(tmp_path / "empty", progress=lambda s, f: notes.append(f["text"]) if s == "note" else None)
+    assert figures(report) == {}
+    assert notes == [f"{tmp_path / 'empty'} holds no pictures."]
+    assert found(tmp_path / "catalog", "red") == []
+
+
 def test_no_path_goes_through_known_folders(photos: Path, catalog: Path, index: Index) -> None:
     draw(photos / "orange.png", "orange")
     assert figures(index()) == {"unchanged": 6, "added": 1}

@@ -32,7 +32,9 @@ class _DroppedError(Exception):
 def main() -> None:
     """Serve orders until the input closes."""
     orders, answers = _own_streams()
+    # Both reach the whole group: the supervisor ends in order, and a file must not look like the killer.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     warnings.simplefilter("ignore")
     try:
         hello = pipe.receive(orders)
