@@ -115,7 +115,7 @@ def _cache_is_fresh(location: Location, target: EncoderInfo) -> bool:
 def _refresh(location: Location) -> None:
     from retrieval.catalog import Catalog
 
-    with Catalog(location.name) as opened:
+    with Catalog(location) as opened:
         opened.refresh()
 
 

@@ -49,7 +49,7 @@ class Catalog:
     commits meanwhile. Use it as a context manager, or `close()` it.
     """
 
-    def __init__(self, location: str | os.PathLike[str] | None = None) -> None:
+    def __init__(self, location: str | os.PathLike[str] | Location | None = None) -> None:
         self.location = Location.parse(location)
         self._reader = open_reader(self.location)
         self._lock = threading.RLock()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,7 @@ class Location:
     """Where a catalog is: a folder with `catalog.db` and `cache/`, or an SQLAlchemy URL.
 
     A catalog behind a URL keeps its caches and its write lock in the user's cache folder.
+    `name` is for people: a password in the URL is not in it.
     """
 
     name: str
@@ -51,11 +53,14 @@ class Location:
     folder: Path
 
     @classmethod
-    def parse(cls, name: str | os.PathLike[str] | None) -> Location:
+    def parse(cls, name: str | os.PathLike[str] | Location | None) -> Location:
+        if isinstance(name, Location):
+            return name
         text = os.fspath(name) if name is not None else default_catalog()
         if "://" in text:
             digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-            return cls(text, text, _platform_dir("cache") / "catalogs" / digest)
+            shown = re.sub(r"(://[^/@]*?):[^/]*@", r"\1:***@", text)
+            return cls(shown, text, _platform_dir("cache") / "catalogs" / digest)
         folder = Path(os.path.abspath(os.path.expanduser(text)))
         return cls(str(folder), None, folder)
 

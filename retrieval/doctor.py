@@ -35,7 +35,7 @@ class Finding:
         return asdict(self)
 
 
-def examine(location: str | os.PathLike[str] | None = None, *, fix: bool = False) -> list[Finding]:
+def examine(location: str | os.PathLike[str] | Location | None = None, *, fix: bool = False) -> list[Finding]:
     """All findings about a catalog, mended where `fix` asks for it; an empty list means health."""
     place = Location.parse(location)
     try:
@@ -211,7 +211,7 @@ def _mend_caches(place: Location, stale: list[Finding]) -> list[Finding]:
     if stale:
         from retrieval.catalog import Catalog
 
-        with Catalog(place.name) as catalog:
+        with Catalog(place) as catalog:
             catalog.rebuild()
     return [_mended(finding) for finding in stale]
 
