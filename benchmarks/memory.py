@@ -35,10 +35,8 @@ class Samples:
     """Peaks over one run, in bytes."""
 
     total: int = 0
-    at: float = 0.0
-    single: int = 0
-    """The most that one loading process held."""
-    count: int = 0
+    loaders: int = 0
+    """The most that all loading processes held at one moment."""
     failures: list[dict[str, str]] = field(default_factory=list)
     report: dict[str, float] = field(default_factory=dict)
 
@@ -59,7 +57,7 @@ def main() -> None:
         machine.apart(machine.write_photos, idle, SMALL)
         machine.apart(write_mixture, mixed, options.quick)
         for path in sorted(mixed.iterdir()):
-            if not path.name.startswith("small"):
+            if not path.name.startswith("a-small"):
                 print(f"  {path.name:36} {path.stat().st_size / 1e6:8.2f} MB")
         print(flush=True)
         rows, failed = [], []
@@ -68,7 +66,7 @@ def main() -> None:
             found = watch(mixed, machine.clear(folder / "catalog"), model, size)
             rows.append(line(size, base, found))
             failed.append((size, found))
-    head = ["--memory", "budget", "small only", "mixture", "more", "of budget", "one loader", "seconds", ""]
+    head = ["--memory", "budget", "small only", "mixture", "more", "loaders more", "of budget", "seconds", ""]
     machine.table(head, rows)
     for size, found in failed:
         print(f"--memory {size}: {found.report['added']} indexed, {found.report['failed']} failed")
@@ -78,17 +76,18 @@ def main() -> None:
 
 def line(size: str, base: Samples, found: Samples) -> list[str]:
     budget = budget_of(size)
-    more = found.total - base.total
+    # The main process may hold less than its most when the loaders hold theirs: both are judged.
+    more, loaders = found.total - base.total, found.loaders - base.loaders
     return [
         size,
         machine.mebibytes(budget),
         machine.mebibytes(base.total),
         machine.mebibytes(found.total),
         machine.mebibytes(more),
-        f"{more / budget:.2f}",
-        machine.mebibytes(found.single),
+        machine.mebibytes(loaders),
+        f"{max(more, loaders) / budget:.2f}",
         f"{found.report['seconds']:.1f}",
-        machine.verdict(more <= budget),
+        machine.verdict(max(more, loaders) <= budget),
     ]
 
 
@@ -102,15 +101,13 @@ def watch(folder: Path, catalog: Path, model: str, size: str) -> Samples:
     """Index a folder in a fresh process and sample its tree of processes until it ends."""
     limit = [] if size == "default" else ["--memory", size]
     call = machine.command("index", folder, "--catalog", catalog, "--model", model, *limit, "--json")
-    samples, began = Samples(), time.perf_counter()
+    samples = Samples()
     process = subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     while process.poll() is None:
         tree = family(process.pid)
         held = [proportional_bytes(pid) for pid in tree]
-        if sum(held) > samples.total:
-            samples.total, samples.at = sum(held), time.perf_counter() - began
-        samples.single = max([samples.single, *held[1:]])
-        samples.count += 1
+        samples.total = max(samples.total, sum(held))
+        samples.loaders = max(samples.loaders, sum(held[1:]))
         time.sleep(PAUSE)
     assert process.stdout is not None
     output = process.stdout.read()
@@ -153,7 +150,8 @@ def write_mixture(folder: Path, quick: bool) -> None:
 
     machine.write_photos(folder / "drawn", SMALL)
     for path in sorted((folder / "drawn").iterdir()):
-        path.rename(folder / f"small-{path.name}")
+        # They sort before the others: the model is loaded when the large ones come.
+        path.rename(folder / f"a-small-{path.name}")
     (folder / "drawn").rmdir()
     base = machine.draw_photo(0, (1000, 750))
 
