@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from retrieval.errors import QueryError, RetrievalError
+from retrieval.errors import RetrievalError
 
 if TYPE_CHECKING:
+    from retrieval.catalog import Sort
     from retrieval.types import Hits
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -109,7 +110,10 @@ def main() -> None:
     type=click.Choice(["normal", "fast"]),
     help="How closely the built-in model looks; fast is for large collections.",
 )
-@click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out what matches, as in .gitignore.")
+@click.option(
+    "--exclude", multiple=True, metavar="GLOB",
+    help="Leave out what matches, in this run; for good: a .searchignore file. Both as in .gitignore.",
+)  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("--retry", is_flag=True, help="Try files again that failed before.")
 @click.option(
@@ -140,6 +144,7 @@ def index(
     search index --model open_clip:ViT-B-32/laion2b_s34b_b79k
     """
     from indexer import index_folder
+    from retrieval.config import default_catalog
     from retrieval.show.progress import ProgressLine
 
     if starter_mode is not None:
@@ -148,8 +153,8 @@ def index(
         model = starter_spec(model, starter_mode)
     with ProgressLine(sys.stderr) as line, _Stop() as stop:
         report = index_folder(
-            *paths,
-            catalog=catalog,
+            catalog or default_catalog(),
+            paths,
             model=model,
             exclude=exclude,
             dry_run=dry_run,
@@ -170,7 +175,7 @@ def index(
 
 
 @main.command()
-@click.argument("query", nargs=-1, required=True)
+@click.argument("query", nargs=-1)
 @reading_options
 @click.option(
     "-k",
@@ -190,7 +195,7 @@ def index(
 @click.option("--near", metavar="LAT,LON,KM", help="Taken within KM kilometres of a place.")
 @click.option("--sort", type=click.Choice(["relevance", "date"]), default="relevance", show_default=True)
 @click.option("--min-match", type=click.FloatRange(0, 1), metavar="X", help="Show hits from this match on.")
-@click.option("--all", "include_all", is_flag=True, help="Show weak hits too.")
+@click.option("--all", "everything", is_flag=True, help="Show weak hits too.")
 @click.option(
     "--rerank", is_flag=False, flag_value="auto", metavar="[NAME]",
     help="Look again at the best hits; 'none' turns it off. Default: where the model can.",
@@ -200,13 +205,17 @@ def find(
     query: tuple[str, ...],
     catalog: str | None,
     no_server: bool,  # noqa: ARG001
+    limit: int,
+    sort: Sort,
+    min_match: float | None,
+    everything: bool,
     rerank: str | None,
     as_json: bool,
     paths: bool,
     null: bool,
     preview: bool,
     html: Path | None,
-    **options: Any,
+    **filters: Any,
 ) -> None:
     """Find pictures with words.
 
@@ -215,12 +224,26 @@ def find(
     search find "a red car" --after 2021 --in ~/Pictures/travel -k 20
     search "birthday cake" --paths -0 | xargs -0 cp -t /tmp/cakes
     """
-    from retrieval.catalog import Catalog
+    from retrieval.catalog import RERANKERS, Catalog
+    from retrieval.query.filters import Filter
 
-    _one_of({"--json": as_json, "--paths": paths, "--preview": preview, "--html": html is not None})
+    _one_of({"--json": as_json, "--paths": paths or null, "--preview": preview, "--html": html is not None})
+    if not query and rerank not in (None, *RERANKERS):
+        # The option took the query for its name: search --rerank "a red car"
+        query, rerank = (rerank,), "auto"
+    if not query:
+        raise click.UsageError('Missing argument QUERY. Say what to look for: search "a dog on a beach"')
     text = " ".join(query)
     with Catalog(catalog) as opened:
-        hits = opened.search(text, rerank=_rerank(rerank), **options)
+        hits = opened.search(
+            text,
+            limit=limit,
+            where=Filter(**filters),
+            rerank=rerank,
+            cutoff=not everything,
+            min_match=min_match,
+            sort=sort,
+        )
     _show(hits, text, as_json=as_json, paths=paths, null=null, preview=preview, html=html)
 
 
@@ -286,7 +309,11 @@ def forget(paths: tuple[Path, ...], catalog: str | None, as_json: bool) -> None:
     if as_json:
         _json([{"forgotten": count}])
     else:
-        click.echo(f"{count} pictures forgotten. Their files were not touched.")
+        click.echo(
+            f"{count} pictures forgotten. Their files were not touched."
+            if count
+            else "No picture of the catalog is there."
+        )
 
 
 @main.command()
@@ -330,7 +357,8 @@ def rebuild(catalog: str | None, store: str | None, as_json: bool) -> None:
     from retrieval.show.lines import status_lines
 
     with Catalog(catalog) as opened:
-        found = opened.rebuild(store=store)
+        opened.rebuild(store=store)
+        found = opened.status()
     if as_json:
         _json([found.as_dict()])
     else:
@@ -464,13 +492,6 @@ def _json(rows: Iterable[dict[str, Any]]) -> None:
     for row in rows:
         out.write(json.dumps(row, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
     out.flush()
-
-
-def _rerank(name: str | None) -> bool | None:
-    known = {None: None, "auto": True, "classes": True, "none": False}
-    if name not in known:
-        raise QueryError(f"No reranker is called '{name}'. There are: classes (built in), none.")
-    return known[name]
 
 
 def _one_of(flags: dict[str, bool]) -> None:

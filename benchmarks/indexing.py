@@ -14,6 +14,7 @@ The product's pixels against open_clip's own transform: a mean cosine of at leas
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import shutil
 import time
@@ -85,6 +86,10 @@ class Row:
     budget: float
     work_alone: float
     work: float
+    cores_alone: float
+    cores: float
+    others: float
+    """Cores that other programs kept busy during the end-to-end runs: above 0.1, run again."""
     runtimes: dict[str, float]
 
 
@@ -113,14 +118,19 @@ def main() -> None:
         )
         models = options.model or [clip, *(STARTERS[1:] if options.quick else STARTERS)]
         place = folder / "catalog"
-        rows = {spec: machine.apart(measure, spec, photos, place, rounds) for spec in models}
-        names = {clip: TINY if options.quick else "ViT-B/32"}
-        show({names.get(spec, spec): row for spec, row in rows.items()})
+        rows: dict[str, Row] = {}
+        for spec in models:
+            label = (TINY if options.quick else "ViT-B/32") if spec == clip else spec
+            row = rows[label] = machine.apart(measure, spec, photos, place, rounds)
+            ways = "; ".join(f"{name} {rate:.2f}/s" for name, rate in row.runtimes.items())
+            print(f"{label}: ratio {row.ratio:.3f}; alone: {ways}", flush=True)
+        show(rows)
         if clip in models:
             show_cosines(machine.apart(cosines, clip, photos, folder, 2 if options.quick else 8))
 
 
 def show(rows: dict[str, Row]) -> None:
+    print()
     head = ["images a second", "alone", "whole", "steady", "fixed s", "at 1,000", "ratio", "budget", ""]
     lines = []
     for label, row in rows.items():
@@ -131,15 +141,18 @@ def show(rows: dict[str, Row]) -> None:
         lines.append([label, *(f"{figure:.2f}" for figure in figures), *judged])
     machine.table(head, lines)
     machine.table(
-        ["CPU ms an image", "alone", "end to end", "more"],
+        ["CPU ms an image", "alone", "end to end", "more", "cores alone", "cores", "others"],
         [
-            [label, f"{row.work_alone:.1f}", f"{row.work:.1f}", f"{row.work / row.work_alone - 1:.0%}"]
+            [
+                label,
+                f"{row.work_alone:.1f}",
+                f"{row.work:.1f}",
+                f"{row.work / row.work_alone - 1:.0%}",
+                *(f"{cores:.2f}" for cores in (row.cores_alone, row.cores, row.others)),
+            ]
             for label, row in rows.items()
         ],
     )
-    for label, row in rows.items():
-        print(f"{label} alone: " + "; ".join(f"{name} {rate:.2f}/s" for name, rate in row.runtimes.items()))
-    print(flush=True)
 
 
 def gather(folder: Path, count: int, photos: Path | None) -> int:
@@ -171,13 +184,14 @@ def measure(spec: str, photos: Path, place: Path, rounds: int) -> Row:
         runtime.seconds(pixels[: runtime.batch * runtime.parallel])
     alone: dict[str, list[float]] = {runtime.name: [] for runtime in runtimes}
     work_alone: dict[str, list[float]] = {runtime.name: [] for runtime in runtimes}
-    whole, steady, work = [], [], []
+    whole, steady, work, others = [], [], [], []
     for _ in range(rounds):
         first = [spent(runtime.seconds, pixels[:half]) for runtime in runtimes]
-        clock, before, began = Clock(), processor_seconds(), time.perf_counter()
-        report = index_folder(photos, catalog=machine.clear(place), model=spec, progress=clock)
+        busy, clock, before, began = machine_seconds(), Clock(), processor_seconds(), time.perf_counter()
+        report = index_folder(machine.clear(place), photos, model=spec, progress=clock)
         whole.append(time.perf_counter() - began)
         work.append((processor_seconds() - before) / count)
+        others.append((machine_seconds() - busy - work[-1] * count) / whole[-1])
         steady.append(clock.rate(count))
         if (report.added, report.failed) != (count, 0):
             raise SystemExit(f"Not every photo was indexed: {report}")
@@ -199,6 +213,9 @@ def measure(spec: str, photos: Path, place: Path, rounds: int) -> Row:
         budget=STARTER_BUDGET if spec.startswith("starter") else CLIP_BUDGET,
         work_alone=1000 * median(work_alone[best]),
         work=1000 * median(work),
+        cores_alone=median(work_alone[best]) * median(alone[best]),
+        cores=median(work) * count / median(whole),
+        others=median(others),
         runtimes={name: median(rates) for name, rates in alone.items()},
     )
 
@@ -213,6 +230,15 @@ def processor_seconds() -> float:
     """Of this process and of all that it has waited for."""
     both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(used.ru_utime + used.ru_stime for used in both)
+
+
+def machine_seconds() -> float:
+    """Processor seconds of everything on this machine; 0 where that cannot be told."""
+    try:
+        user, nice, system, _, _, irq, soft, steal = Path("/proc/stat").read_text().split()[1:9]
+    except OSError:
+        return 0.0
+    return sum(map(int, (user, nice, system, irq, soft, steal))) / os.sysconf("SC_CLK_TCK")
 
 
 def ways_to_run(spec: str, encoder: Encoder) -> list[Runtime]:

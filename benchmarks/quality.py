@@ -60,25 +60,25 @@ def measure(model: str, photos: Path, questions: list[Question]) -> list[dict[st
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "catalog"
         began = time.perf_counter()
-        report = index_folder(photos, catalog=place, model=model)
+        report = index_folder(place, photos, model=model)
         seconds = time.perf_counter() - began
         with Catalog(place) as catalog:
             rows = [
                 {"model": model, "images": report.added, "index_seconds": round(seconds, 2)} | row
-                for row in (ask_all(catalog, questions, rerank) for rerank in (False, True))
+                for row in (ask_all(catalog, questions, rerank) for rerank in ("none", "classes"))
                 if row is not None
             ]
     return rows
 
 
-def ask_all(catalog: Catalog, questions: list[Question], rerank: bool) -> dict[str, Any] | None:
+def ask_all(catalog: Catalog, questions: list[Question], rerank: str) -> dict[str, Any] | None:
     gains, firsts, kinds = [], [], defaultdict(list)
     right = shown = relevant = silent = 0
     for question in questions:
         try:
-            hits = catalog.search(question.text, limit=DEPTH, include_all=True, rerank=rerank)
+            hits = catalog.search(question.text, limit=DEPTH, cutoff=False, rerank=rerank)
         except ModelError:
-            if rerank:
+            if rerank != "none":
                 return None  # The model has no second stage.
             raise
         names = names_of(hits)
@@ -92,7 +92,7 @@ def ask_all(catalog: Catalog, questions: list[Question], rerank: bool) -> dict[s
         relevant += len(question.grades)
         silent += not kept
     return {
-        "stages": 2 if rerank else 1,
+        "stages": 1 if rerank == "none" else 2,
         "ndcg@10": round(fmean(gains), 4),
         "p@5": round(fmean(firsts), 4),
         "kinds": {kind: round(fmean(values), 4) for kind, values in kinds.items()},
@@ -105,7 +105,7 @@ def ask_all(catalog: Catalog, questions: list[Question], rerank: bool) -> dict[s
 
 
 def names_of(hits: Hits) -> list[str]:
-    return [Path(hit.path).name for hit in hits]
+    return [hit.path.name for hit in hits]
 
 
 def ndcg(names: list[str], grades: Grades) -> float:

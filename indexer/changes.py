@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 
 from indexer.scan import FoundFile, Scan
 from retrieval.db.reads import FileRow
+from retrieval.errors import TRANSIENT_REASONS
 from retrieval.types import under
-
-TRANSIENT = frozenset({"changed", "unreadable"})
-"""Reasons that may have passed by the next run; other failures are not tried again until the file changes."""
 
 
 @dataclass(slots=True)
@@ -19,7 +17,7 @@ class Changes:
 
     new: list[FoundFile] = field(default_factory=list)
     changed: list[tuple[FoundFile, FileRow]] = field(default_factory=list)
-    """Size or time differ; whether the content does, only reading it tells."""
+    """Size or time differ, or reading it failed for now; what changed, only reading it tells."""
     returned: list[FileRow] = field(default_factory=list)
     """Hidden rows whose file is there again as it was."""
     unchanged: list[FileRow] = field(default_factory=list)
@@ -27,7 +25,7 @@ class Changes:
     known_bad: list[FoundFile] = field(default_factory=list)
     """Failed before, and still the same bytes as far as one can tell without reading them."""
     healed: list[bytes] = field(default_factory=list)
-    """Failures of files that are no longer there."""
+    """Failures of files that are no longer there, or that are again as they were when they could be read."""
 
     @property
     def pending(self) -> bool:
@@ -49,27 +47,27 @@ def compare(
     for file in scan.files:
         present.add(file.path)
         row, failure = rows.get(file.path), failed.get(file.path)
-        if failure is not None and not retry and _still_bad(file, failure):
+        same_failure = failure is not None and failure[:2] == (file.size, file.mtime_ns)
+        same_row = row is not None and (row.size, row.mtime_ns) == (file.size, file.mtime_ns)
+        if failure is not None and same_failure and not retry and failure[2] not in TRANSIENT_REASONS:
             changes.known_bad.append(file)
-        elif row is None:
+            continue
+        if row is None:
             changes.new.append(file)
-        elif (row.size, row.mtime_ns) != (file.size, file.mtime_ns):
+        elif not same_row or same_failure:
             changes.changed.append((file, row))
         elif row.missing:
             changes.returned.append(row)
         else:
             changes.unchanged.append(row)
+        if failure is not None and same_row and not same_failure:
+            changes.healed.append(file.path)
     dark = [under(folder) for folder in scan.unreadable] + [(path, path + b"\0") for path in scan.unreadable]
     for row in rows.values():
         if not row.missing and row.path not in present and not _within(row.path, dark):
             changes.gone.append(row)
-    changes.healed = [path for path in failed if path not in present and not _within(path, dark)]
+    changes.healed += [path for path in failed if path not in present and not _within(path, dark)]
     return changes
-
-
-def _still_bad(file: FoundFile, failure: tuple[int, int, str]) -> bool:
-    size, mtime_ns, reason = failure
-    return (size, mtime_ns) == (file.size, file.mtime_ns) and reason not in TRANSIENT
 
 
 def _within(path: bytes, spans: list[tuple[bytes, bytes]]) -> bool:

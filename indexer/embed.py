@@ -13,13 +13,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from indexer.loader import Loaded, Loader, Task
 from indexer.metadata import with_file_time
+from indexer.metadata.taken import read_file_time, read_name
 from retrieval import config
 from retrieval.db import reads
 from retrieval.db.queries import Batch, NewImage, Vector, Writer
@@ -81,7 +82,11 @@ class _Line:
     counts: Counts = field(default_factory=Counts)
     batch: Batch = field(default_factory=Batch)
     again: list[Task] = field(default_factory=list)
-    sources: dict[bytes, list[FileRow]] = field(default_factory=dict)
+    sources: dict[bytes, list[tuple[FileRow, bool]]] = field(default_factory=dict)
+    """Rows by content that stand still, each with whether it has a vector: what may be moved or copied."""
+    bare: set[int] = field(default_factory=set)
+    """Rows without a vector of this encoder."""
+    gone: set[int] = field(default_factory=set)
     moved: set[int] = field(default_factory=set)
     committed_at: float = 0.0
     done: int = 0
@@ -102,7 +107,7 @@ class _Line:
         started = time.monotonic()
         try:
             self._load(tasks, frozenset(self.sources))
-            # What looked like a known picture, but has no row that stands still to copy from.
+            # What looked like a known picture, but has no row with a vector to copy from.
             self._load(self.again, frozenset())
         except KeyboardInterrupt:
             counts.interrupted = True
@@ -117,21 +122,23 @@ class _Line:
         """What has to be read, by path, and how many pictures are on disks that are not here."""
         files = [(file, None) for file in self.changes.new] + list(self.changes.changed)
         files.sort(key=lambda pair: pair[0].path)
-        tasks = [Task(file.path, file.size, file.mtime_ns, ("file", row)) for file, row in files]
+        tasks = [Task(file.path, file.size, file.mtime_ns, row) for file, row in files]
         restless = {row.id for _, row in self.changes.changed}
+        self.gone = {row.id for row in self.changes.gone}
         sizes = sorted({file.size for file, _ in files})
-        for row in reads.embedded_files(self.reader, self.encoder_id, sizes):
+        for row, embedded in reads.files_of_sizes(self.reader, self.encoder_id, sizes):
             # A file whose content may be changing is no source for others, only for itself.
             rows = self.sources.setdefault(row.content_hash, [])
             if row.id not in restless:
-                rows.append(row)
-        gone = {row.id for row in self.changes.gone}
+                rows.append((row, embedded))
         offline = 0
+        bad = {file.path for file in self.changes.known_bad}
         for row in reads.unembedded(self.reader, self.encoder_id):
-            if row.id in restless or row.id in gone:
+            self.bare.add(row.id)
+            if row.id in restless or row.id in self.gone or row.path in bad:
                 continue
             if os.path.lexists(row.path):
-                tasks.append(Task(row.path, row.size, row.mtime_ns, ("vector", row)))
+                tasks.append(Task(row.path, row.size, row.mtime_ns, row))
             else:
                 offline += 1
         return tasks, offline
@@ -182,16 +189,18 @@ class _Line:
             )
         vectors = iter(_stored(encoded) if encoded is not None else ())
         for item in items:
-            kind, row = item.key
+            row: FileRow | None = item.key
             if item.reason is not None:
                 self._fail(item)
             elif item.prepared is not None:
-                self._embed(item, kind, row, next(vectors))
-            elif row is not None and row.content_hash == item.content_hash:
+                self._embed(item, row, next(vectors))
+            elif row is None:
+                self._reuse(item)
+            elif row.content_hash == item.content_hash and row.id not in self.bare:
                 self._refresh(row, item)
                 self.counts.unchanged += 1
             else:
-                self._reuse(item, row)
+                self._read_again(item, row)
 
     def _fail(self, item: Loaded) -> None:
         self.counts.failed += 1
@@ -206,44 +215,56 @@ class _Line:
             }
         )
 
-    def _embed(self, item: Loaded, kind: str, row: FileRow | None, vector: Vector) -> None:
+    def _embed(self, item: Loaded, row: FileRow | None, vector: Vector) -> None:
         self.counts.encoded += 1
         self.batch.healed.append(item.path)
         if row is None:
             self.counts.added += 1
             self.batch.added.append(NewImage(_values(item), vector))
-        elif kind == "vector" and row.content_hash == item.content_hash:
+        elif row.content_hash == item.content_hash:
             self.batch.embedded.append((row.id, vector))
+            if (row.size, row.mtime_ns) != (item.size, item.mtime_ns):
+                self._refresh(row, item)
+                self.counts.unchanged += 1
         else:
             self.counts.updated += 1
             self.batch.updated.append((row.id, _values(item), vector))
 
     def _refresh(self, row: FileRow, item: Loaded) -> None:
+        """Note where a known content lies now, and since when."""
         self.batch.healed.append(item.path)
-        place = {"path": item.path, "size": item.size, "mtime_ns": item.mtime_ns, "missing_at": None}
-        self.batch.refreshed.append((row.id, place))
+        self.batch.refreshed.append((row.id, _place(item)))
+        self.batch.retimed.append((row.id, _taken_by_file(item)))
 
-    def _reuse(self, item: Loaded, row: FileRow | None) -> None:
-        """A new path with content that has a vector already: a move if the old path is gone, else a copy."""
-        rows = self.sources.get(item.content_hash or b"", []) if row is None else []
-        gone = {row.id for row in self.changes.gone}
-        leavers = [source for source in rows if source.missing or source.id in gone]
-        leavers = [source for source in leavers if source.id not in self.moved]
+    def _reuse(self, item: Loaded) -> None:
+        """A new path with a known content: a move if the old path is gone, else a copy."""
+        rows = self.sources.get(item.content_hash or b"", [])
+        leavers = [
+            source
+            for source, _ in rows
+            if (source.missing or source.id in self.gone) and source.id not in self.moved
+        ]
         if leavers:
-            same_name = [s for s in leavers if os.path.basename(s.path) == os.path.basename(item.path)]
-            source = (same_name or leavers)[0]
-            self.moved.add(source.id)
+            name = os.path.basename(item.path)
+            row = next((row for row in leavers if os.path.basename(row.path) == name), leavers[0])
+            self.moved.add(row.id)
             self.counts.moved += 1
-            self._refresh(source, item)
-        elif rows:
-            self.counts.added += 1
-            place = {"path": item.path, "size": item.size, "mtime_ns": item.mtime_ns}
-            values = {**place, "indexed_at": time.time(), "missing_at": None}
-            self.batch.healed.append(item.path)
-            self.batch.added.append(NewImage(values, source_id=rows[0].id))
-        else:
-            self.again.append(Task(item.path, item.size, item.mtime_ns, item.key))
-            self.total += 1
+            self._refresh(row, item)
+            if not any(embedded for source, embedded in rows if source.id == row.id):
+                self._read_again(item, replace(row, path=item.path, size=item.size, mtime_ns=item.mtime_ns))
+            return
+        source = next((source for source, embedded in rows if embedded), None)
+        if source is None:
+            self._read_again(item, None)
+            return
+        self.counts.added += 1
+        self.batch.healed.append(item.path)
+        values = {**_place(item), "indexed_at": time.time()}
+        self.batch.added.append(NewImage(values, source_id=source.id, taken=_taken_by_file(item)))
+
+    def _read_again(self, item: Loaded, row: FileRow | None) -> None:
+        self.again.append(Task(item.path, item.size, item.mtime_ns, row))
+        self.total += 1
 
     def _commit(self) -> None:
         if self.batch:
@@ -256,8 +277,8 @@ class _Line:
         lost = [row.id for row in self.changes.gone if row.id not in self.moved]
         self.writer.hide(lost)
         self.counts.missing = len(lost)
-        failing = {path for path, _, _ in reads.failures(self.reader)}
-        left = [row for row in reads.unembedded(self.reader, self.encoder_id) if row.path not in failing]
+        standing = reads.standing_failures(self.reader)
+        left = [row for row in reads.unembedded(self.reader, self.encoder_id) if row.path not in standing]
         if not left:
             self.writer.activate(self.encoder_id, complete=True)
         elif offline:
@@ -303,12 +324,16 @@ def _values(item: Loaded) -> dict[str, Any]:
     assert item.metadata is not None
     values = asdict(with_file_time(item.metadata, item.mtime_ns))
     values["keywords"] = list(item.metadata.keywords)
-    return {
-        **values,
-        "path": item.path,
-        "size": item.size,
-        "mtime_ns": item.mtime_ns,
-        "content_hash": item.content_hash,
-        "missing_at": None,
-        "indexed_at": time.time(),
-    }
+    return {**values, **_place(item), "content_hash": item.content_hash, "indexed_at": time.time()}
+
+
+def _place(item: Loaded) -> dict[str, Any]:
+    return {"path": item.path, "size": item.size, "mtime_ns": item.mtime_ns, "missing_at": None}
+
+
+def _taken_by_file(item: Loaded) -> dict[str, Any]:
+    """When a picture that says nothing itself was taken, going by the file's name and time."""
+    taken = read_name(os.fsdecode(os.path.basename(item.path))) or read_file_time(item.mtime_ns)
+    if taken is None:
+        return {"taken_at": None, "taken_offset": None, "taken_source": None}
+    return {"taken_at": taken.at, "taken_offset": taken.offset, "taken_source": taken.source}

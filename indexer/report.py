@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from retrieval.types import Failure
+
 
 @dataclass(frozen=True, slots=True)
 class IndexReport:
@@ -25,6 +27,11 @@ class IndexReport:
     images_per_second: float
     encoder: str | None
     interrupted: bool
+    failures: tuple[Failure, ...] = ()
+    """What cannot be read below the folders of this run, by path."""
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """The figures as the command line's JSON shows them."""
+        figures = asdict(self)
+        del figures["failures"]
+        return figures

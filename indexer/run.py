@@ -2,58 +2,72 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from indexer.changes import Changes, compare
 from indexer.report import IndexReport
 from indexer.scan import Scan, scan
-from retrieval import config
+from retrieval import config, registry
 from retrieval.config import Location
 from retrieval.db import reads
-from retrieval.db.reader import Reader, open_reader
-from retrieval.errors import CatalogError, CatalogNotFound, EncoderMismatch, SchemaOutdated
+from retrieval.db.reader import Reader, holds_something, open_reader
+from retrieval.errors import (
+    CatalogError,
+    CatalogNotFound,
+    EncoderMismatch,
+    RetrievalError,
+    SchemaOutdated,
+)
 from retrieval.images import raw_available
 from retrieval.stores import cache
+from retrieval.types import Failure, under
 
 if TYPE_CHECKING:
     from indexer.embed import Counts
+    from retrieval.catalog import Catalog
     from retrieval.db.reads import EncoderInfo, FileRow
     from retrieval.protocols import Encoder, Progress
 
-Path = str | os.PathLike[str]
+PathLike = str | os.PathLike[str]
 
 
 def index_folder(
-    *paths: Path,
-    catalog: Path | None = None,
-    model: str | None = None,
+    catalog: Catalog | PathLike,
+    folder: PathLike | Sequence[PathLike] = (),
+    *,
     exclude: Sequence[str] = (),
-    dry_run: bool = False,
-    retry: bool = False,
     workers: int | None = None,
-    memory: int | None = None,
     progress: Progress | None = None,
+    model: str | None = None,
+    memory: int | None = None,
+    retry: bool = False,
+    dry_run: bool = False,
     stopped: Callable[[], bool] | None = None,
 ) -> IndexReport:
-    """Bring a catalog up to date with folders of pictures, making it if it is not there.
+    """Bring a catalog up to date with a folder of pictures, or with several.
 
-    Without paths, the folders indexed before are gone through again. `model` embeds every
-    picture of the catalog with another model beside the old vectors, and switches to it
-    when that is complete. `retry` tries files again that failed before. `memory` bounds
-    the bytes of pictures in flight. What is committed stays when the run is interrupted,
-    by `stopped` answering True or by KeyboardInterrupt: either ends it with a report whose
-    `interrupted` is True.
+    `catalog` is an open one, or the place of one, which is made if it is not there.
+    Without a folder, those indexed before are gone through again. `model` (else the
+    encoder the catalog was opened with) embeds every picture of the catalog beside the
+    old vectors, and takes their place when that is complete. `retry` tries files again
+    that failed before. `memory` bounds the bytes of pictures in flight. What is committed
+    stays when the run is interrupted, by `stopped` answering True or by KeyboardInterrupt:
+    either ends it with a report whose `interrupted` is True.
     """
     started = time.monotonic()
-    location = Location.parse(catalog)
+    location, given = _place(catalog)
+    given = model if model is not None else given
     tell = progress or (lambda _step, _figures: None)
     halt = stopped or (lambda: False)
-    reader = _open(location)
+    folders = [folder] if isinstance(folder, str | os.PathLike) else folder
+    reader = _open(location, upgrade=not dry_run)
     try:
-        named = (os.fsencode(os.path.abspath(os.path.expanduser(path))) for path in paths)
+        named = (os.fsencode(os.path.abspath(os.path.expanduser(path))) for path in folders)
         roots = list(dict.fromkeys(named))
         if not roots:
             roots = reads.roots(reader) if reader else []
@@ -62,17 +76,18 @@ def index_folder(
         for root in roots:
             _check_root(root, reader)
         known = reads.encoders(reader) if reader else []
-        spec, target = _target(known, model, tell)
+        spec, target = _target(known, given, tell)
         found = _scan(roots, exclude, reader, tell, halt)
         if halt():
             return _report(started, target.key if target else None, interrupted=True)
         changes = _compare(found, roots, reader, retry=retry)
         waiting = reads.unembedded(reader, target.id) if reader and target else []
-        if waiting:
-            failing = {path for path, _, _ in reads.failures(reader)} if reader else set()
-            waiting = [row for row in waiting if row.path not in failing]
+        if reader and waiting and not retry:
+            standing = reads.standing_failures(reader)
+            waiting = [row for row in waiting if row.path not in standing]
         new_roots = [root for root in roots if not reader or root not in reads.roots(reader)]
         fresh = target is not None and _cache_is_fresh(location, target)
+        failures = _failures(reader, roots) if reader else ()
     finally:
         if reader:
             reader.close()
@@ -80,15 +95,15 @@ def index_folder(
     if dry_run or (settled and not (waiting or new_roots or changes.pending)):
         if not (dry_run or fresh):
             _refresh(location)
-        return _report(started, target.key if target else None, planned=changes)
+        return _report(started, target.key if target else None, planned=changes, failures=failures)
 
     from indexer.embed import embed
     from retrieval.db.queries import Writer
     from retrieval.models import remember_speed
 
+    encoder = _load(spec, given, target, tell)
     with Writer(location) as writer:
         writer.add_roots(roots)
-        encoder = _load(spec, target, tell)
         encoder_id = writer.add_encoder(key=encoder.id, spec=spec, dim=encoder.dim)
         counts = embed(
             location,
@@ -102,10 +117,33 @@ def index_folder(
             stopped=halt,
         )
     remember_speed(spec, counts.encoded, counts.seconds)
-    # A text tower that has to be converted once is converted now, not in the first query.
-    encoder.encode_texts(["a picture"])
-    _refresh(location)
-    return _report(started, encoder.id, counts=counts)
+    # Both are done now so that the first query need not; what is committed stands without them.
+    with contextlib.suppress(RetrievalError):
+        if not counts.interrupted:
+            encoder.encode_texts(["a picture"])
+        _refresh(location)
+    with contextlib.closing(open_reader(location)) as reader:
+        failures = _failures(reader, roots)
+    return _report(started, encoder.id, counts=counts, failures=failures)
+
+
+def _place(catalog: Catalog | PathLike) -> tuple[Location, str | Encoder | None]:
+    """Where a catalog is, and the encoder it was opened with."""
+    if isinstance(catalog, str | os.PathLike):
+        return Location.parse(catalog), None
+    if catalog.readonly:
+        raise CatalogError(f"The catalog at {catalog.location.name} was opened for reading only.")
+    return catalog.location, catalog.encoder
+
+
+def _failures(reader: Reader, roots: Sequence[bytes]) -> tuple[Failure, ...]:
+    """What cannot be read below the folders of this run."""
+    spans = [under(root) for root in roots]
+    return tuple(
+        Failure(Path(os.fsdecode(path)), reason, detail)
+        for path, reason, detail in reads.failures(reader)
+        if any(low <= path < high for low, high in spans)
+    )
 
 
 def _cache_is_fresh(location: Location, target: EncoderInfo) -> bool:
@@ -119,14 +157,17 @@ def _refresh(location: Location) -> None:
         opened.refresh()
 
 
-def _open(location: Location) -> Reader | None:
+def _open(location: Location, *, upgrade: bool) -> Reader | None:
+    """A reader of the catalog, or None where there is none yet."""
     try:
         return open_reader(location)
     except CatalogNotFound:
-        if location.folder.exists() and not location.folder.is_dir():
+        if holds_something(location) or (location.folder.exists() and not location.folder.is_dir()):
             raise
         return None
     except SchemaOutdated:
+        if not upgrade:
+            raise
         from retrieval.db.queries import Writer
 
         Writer(location).close()
@@ -151,18 +192,25 @@ def _check_root(root: bytes, reader: Reader | None) -> None:
 
 
 def _target(
-    known: Sequence[EncoderInfo], model: str | None, tell: Progress
+    known: Sequence[EncoderInfo], given: str | Encoder | None, tell: Progress
 ) -> tuple[str, EncoderInfo | None]:
     """The model to embed with, and what the catalog knows of it; None until it was loaded once."""
     active = next((info for info in known if info.active), None)
-    if model is None and active is not None:
+    if given is None and active is not None:
         return active.spec, active
+    if given is not None and not isinstance(given, str):
+        spec = str(getattr(given, "spec", given.id))
+        return spec, next((info for info in known if info.key == given.id), None)
     from retrieval.models import resolve
 
-    spec, why = resolve(model or config.default_model())
-    if spec != model:
+    spec, why = resolve(given or config.default_model())
+    if spec != given:
         tell("note", {"text": why})
-    return spec, next((info for info in known if info.spec == spec), None)
+    if not any(info.spec == spec for info in known):
+        return spec, None
+    # The same name may stand for other weights by now: what it is, only the model itself can say.
+    key = registry.load_encoder(spec).id
+    return spec, next((info for info in known if info.key == key), None)
 
 
 def _scan(
@@ -204,6 +252,12 @@ def _scan(
         whole.files.extend(file for file in found.files if file.path not in taken)
         taken.update(file.path for file in found.files)
     whole.files.sort(key=lambda file: file.path)
+    for root in reads.roots(reader) if reader else ():
+        inside = any(low <= root < high for low, high in map(under, roots)) and root not in roots
+        low, high = under(root)
+        if inside and not any(low <= file.path < high for file in whole.files):
+            # Asked for by itself once, and not met on this walk: hidden, excluded, or its disk is away.
+            whole.unreadable.append(root)
     return whole
 
 
@@ -217,14 +271,16 @@ def _compare(found: Scan, roots: Sequence[bytes], reader: Reader | None, *, retr
     return compare(found, rows.values(), failed, retry=retry)
 
 
-def _load(spec: str, target: EncoderInfo | None, tell: Progress) -> Encoder:
+def _load(spec: str, given: str | Encoder | None, target: EncoderInfo | None, tell: Progress) -> Encoder:
+    if given is not None and not isinstance(given, str):
+        return given
     from indexer.export import encoder_for_indexing
 
     encoder = encoder_for_indexing(spec, tell)
     note = getattr(encoder, "note", None)
     if note:
         tell("note", {"text": str(note)})
-    if target is not None and target.active and encoder.id != target.key:
+    if given is None and target is not None and encoder.id != target.key:
         raise EncoderMismatch(
             f"The catalog's vectors are of {target.key}, but '{spec}' is now {encoder.id}. "
             f"Embed all pictures anew: search index --model {spec}"
@@ -238,6 +294,7 @@ def _report(
     *,
     counts: Counts | None = None,
     planned: Changes | None = None,
+    failures: tuple[Failure, ...] = (),
     interrupted: bool = False,
 ) -> IndexReport:
     seconds = time.monotonic() - started
@@ -268,4 +325,5 @@ def _report(
         images_per_second=round(rate, 2),
         encoder=encoder,
         interrupted=interrupted,
+        failures=failures,
     )

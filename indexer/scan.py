@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from retrieval.images import EXTENSIONS, RAW_EXTENSIONS
+from retrieval.errors import ImageError, ImageTooLarge, QueryError
+from retrieval.images import EXTENSIONS, RAW_EXTENSIONS, read_file
+from retrieval.types import clamped_ns
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
 
 IGNORE_FILE = b".searchignore"
+MAX_IGNORE_FILE = 1 << 20
 SKIPPED_FOLDERS = frozenset(
     {
         b"node_modules",
@@ -38,7 +42,7 @@ DERIVED = {b".photoslibrary": frozenset({b"resources", b"database", b"private", 
 
 @dataclass(frozen=True, slots=True)
 class FoundFile:
-    """A picture file as the folder lists it."""
+    """A picture file as the folder lists it; `mtime_ns` fits in 64 bits."""
 
     path: bytes
     size: int
@@ -47,10 +51,16 @@ class FoundFile:
 
 @dataclass(slots=True)
 class Scan:
-    """What a walk found. Nothing is known of files below `unreadable`."""
+    """What a walk found. Nothing is known of `unreadable` paths and of files below them."""
 
     files: list[FoundFile] = field(default_factory=list)
     unreadable: list[bytes] = field(default_factory=list)
+    """Also links to nowhere, which may have led to a folder on a disk that is away."""
+    dangling: list[bytes] = field(default_factory=list)
+    """Links with a picture's name to nowhere: nothing is known of these either, but a folder
+    may have thousands, so they are not worth a word each."""
+    notes: list[str] = field(default_factory=list)
+    """What a person should know about ignore files, in sentences."""
     raw_skipped: int = 0
 
 
@@ -62,25 +72,34 @@ class _Rules:
     spec: GitIgnoreSpec
 
 
+class _UnknownRulesError(Exception):
+    """An ignore file is there and cannot be read; says why."""
+
+
 def scan(
     root: bytes,
     *,
     exclude: Sequence[str] = (),
     raw: bool = False,
     stopped: Callable[[], bool] = lambda: False,
+    seen_folders: set[tuple[int, int]] | None = None,
+    seen_files: set[tuple[int, int]] | None = None,
 ) -> Scan:
     """List the picture files below `root`, in order of their paths.
 
     Real folders come first and links to folders after them, each folder once, so that a
     picture keeps its real path and a loop of links ends. Patterns are those of .gitignore.
+    Walks of several roots share `seen_folders` and `seen_files`, which each walk adds to:
+    a folder that an earlier walk listed is passed over, so real roots have to be walked
+    before those that are links, and a root above another before it.
     """
     found = Scan()
     endings = EXTENSIONS | RAW_EXTENSIONS if raw else EXTENSIONS
     wanted = frozenset(os.fsencode(ending) for ending in endings)
     raw_only = frozenset() if raw else frozenset(os.fsencode(ending) for ending in RAW_EXTENSIONS)
-    rules: tuple[_Rules, ...] = (_Rules(root, _spec(exclude)),) if exclude else ()
-    seen_folders: set[tuple[int, int]] = set()
-    seen_files: set[tuple[int, int]] = set()
+    rules: tuple[_Rules, ...] = (_Rules(root, _excluded(exclude)),) if exclude else ()
+    seen_folders = set() if seen_folders is None else seen_folders
+    seen_files = set() if seen_files is None else seen_files
     linked_files: list[bytes] = []
     pending: list[tuple[bytes, tuple[_Rules, ...]]] = [(root, rules)]
     linked_folders: list[tuple[bytes, tuple[_Rules, ...]]] = []
@@ -102,7 +121,13 @@ def scan(
         except OSError:
             found.unreadable.append(folder)
             continue
-        rules = rules + tuple(_local_rules(folder, entries))
+        try:
+            rules += _local_rules(folder, entries, found.notes)
+        except _UnknownRulesError as error:
+            # Without its rules, what they hide would be indexed, or what they allow be lost.
+            found.unreadable.append(folder)
+            found.notes.append(str(error))
+            continue
         below: list[tuple[bytes, tuple[_Rules, ...]]] = []
         for entry in entries:
             name = entry.name
@@ -118,7 +143,9 @@ def scan(
                     if ending in wanted:
                         if not _ignored(rules, entry.path):
                             linked_files.append(entry.path)
-                    elif os.path.isdir(entry.path) and not _ignored(rules, entry.path, folder=True):
+                        continue
+                    dark = found.dangling if ending in raw_only else found.unreadable
+                    if not _ignored(rules, entry.path, folder=True) and _is_folder(entry.path, dark):
                         linked_folders.append((entry.path, rules))
                     continue
                 if ending not in wanted:
@@ -131,7 +158,7 @@ def scan(
                 found.unreadable.append(entry.path)
                 continue
             seen_files.add((status.st_dev, status.st_ino))
-            found.files.append(FoundFile(entry.path, status.st_size, status.st_mtime_ns))
+            found.files.append(_file(entry.path, status))
         pending.extend(reversed(below))
     _follow(linked_files, seen_files, found)
     found.files.sort(key=lambda file: file.path)
@@ -144,11 +171,25 @@ def _follow(links: list[bytes], seen: set[tuple[int, int]], found: Scan) -> None
         try:
             status = os.stat(path)
         except OSError:
-            continue  # a dangling link is no picture, and nothing to report
+            found.dangling.append(path)
+            continue
         identity = (status.st_dev, status.st_ino)
         if stat.S_ISREG(status.st_mode) and identity not in seen:
             seen.add(identity)
-            found.files.append(FoundFile(path, status.st_size, status.st_mtime_ns))
+            found.files.append(_file(path, status))
+
+
+def _file(path: bytes, status: os.stat_result) -> FoundFile:
+    return FoundFile(path, status.st_size, clamped_ns(status.st_mtime_ns))
+
+
+def _is_folder(link: bytes, dark: list[bytes]) -> bool:
+    """Whether a link leads to a folder; one that leads nowhere is added to `dark`."""
+    try:
+        return stat.S_ISDIR(os.stat(link).st_mode)
+    except OSError:
+        dark.append(link)
+        return False
 
 
 def _skipped(parent: bytes, name: bytes) -> bool:
@@ -158,12 +199,55 @@ def _skipped(parent: bytes, name: bytes) -> bool:
     return any(parent.lower().endswith(ending) and lowered in names for ending, names in DERIVED.items())
 
 
-def _local_rules(folder: bytes, entries: Iterable[os.DirEntry[bytes]]) -> Iterator[_Rules]:
-    for entry in entries:
-        if entry.name == IGNORE_FILE and entry.is_file():
-            with open(entry.path, "rb") as file:
-                lines = file.read(1 << 20).decode("utf-8", "surrogateescape").splitlines()
-            yield _Rules(folder, _spec(lines))
+def _local_rules(
+    folder: bytes, entries: Iterable[os.DirEntry[bytes]], notes: list[str]
+) -> tuple[_Rules, ...]:
+    """The rules of the folder's own ignore file, without the lines that are no patterns."""
+    path = next((entry.path for entry in entries if entry.name == IGNORE_FILE), None)
+    if path is None:
+        return ()
+    name = os.fsdecode(path)
+    try:
+        content = read_file(path, allow=_check_size).data
+    except ImageError as error:
+        raise _UnknownRulesError(f"{name}: {error}. Its folder is left as it was.") from error
+    lines = content.decode("utf-8", "surrogateescape").splitlines()
+    bad = [number for number, line in enumerate(lines) if not _says_nothing(line) and not _is_pattern(line)]
+    if bad:
+        first = f"line {bad[0] + 1}"
+        what = (
+            f"{first} is no pattern" if len(bad) == 1 else f"{len(bad)} lines are no patterns, {first} first"
+        )
+        notes.append(f"{name}: {what}; the other lines hold.")
+    skipped = set(bad)
+    return (_Rules(folder, _spec(line for number, line in enumerate(lines) if number not in skipped)),)
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_IGNORE_FILE:
+        raise ImageTooLarge(f"The file is larger than {MAX_IGNORE_FILE >> 10} KiB")
+
+
+def _excluded(lines: Sequence[str]) -> GitIgnoreSpec:
+    """What the caller leaves out; a text that would leave out nothing is refused, unless it is empty."""
+    for line in lines:
+        if line.strip() and not _is_pattern(line):
+            raise QueryError(
+                f"'{line}' is no pattern to exclude; write it as in .gitignore: '*.gif' or 'raw/'."
+            )
+    return _spec(line for line in lines if line.strip())
+
+
+def _says_nothing(line: str) -> bool:
+    return not line.strip() or line.startswith("#")
+
+
+def _is_pattern(line: str) -> bool:
+    """Whether the line can match anything: a lone `!`, a comment or an open bracket cannot."""
+    try:
+        return any(pattern.include is not None for pattern in _spec([line]).patterns)
+    except (ValueError, re.error):
+        return False
 
 
 def _spec(lines: Iterable[str]) -> GitIgnoreSpec:

@@ -3,10 +3,11 @@
     from indexer import index_folder
     from retrieval import Catalog
 
-    index_folder("photos", catalog="photos.catalog")
-    with Catalog("photos.catalog") as catalog:
-        for hit in catalog.search("two dogs in the snow"):
-            print(hit.rank, hit.path, hit.match)
+    with Catalog("~/photos.search", create=True) as catalog:
+        report = index_folder(catalog, "~/Pictures")
+        print(report.added, report.failures)
+        for hit in catalog.search("two dogs in the snow", limit=5):
+            print(f"{hit.score:.3f}  {hit.path}")
 
 Names are imported when they are first used, so that `import retrieval` costs nothing.
 """
@@ -27,44 +28,63 @@ if TYPE_CHECKING:
         StoreError,
     )
     from retrieval.models import ModelInfo, list_models
-    from retrieval.protocols import Encoder
+    from retrieval.protocols import Answerer, Captioner, Encoder, Reranker, VectorStore
+    from retrieval.query.filters import Filter
     from retrieval.registry import load_encoder
-    from retrieval.types import Failure, Hit, Hits, Status
+    from retrieval.types import Answer, Citation, Description, Failure, Hit, Hits, Status, Tag
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Answer": "types",
+    "Answerer": "protocols",
+    "Captioner": "protocols",
     "Catalog": "catalog",
     "CatalogError": "errors",
+    "Citation": "types",
+    "Description": "types",
     "Encoder": "protocols",
     "Failure": "types",
+    "Filter": "query.filters",
     "Hit": "types",
     "Hits": "types",
     "ImageError": "errors",
     "ModelError": "errors",
     "ModelInfo": "models",
     "QueryError": "errors",
+    "Reranker": "protocols",
     "RetrievalError": "errors",
     "Status": "types",
     "StoreError": "errors",
+    "Tag": "types",
+    "VectorStore": "protocols",
     "list_models": "models",
     "load_encoder": "registry",
 }
 
 __all__ = [
+    "Answer",
+    "Answerer",
+    "Captioner",
     "Catalog",
     "CatalogError",
+    "Citation",
+    "Description",
     "Encoder",
     "Failure",
+    "Filter",
     "Hit",
     "Hits",
     "ImageError",
     "ModelError",
     "ModelInfo",
     "QueryError",
+    "Reranker",
     "RetrievalError",
     "Status",
     "StoreError",
+    "Tag",
+    "VectorStore",
     "list_models",
     "load_encoder",
 ]

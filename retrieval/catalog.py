@@ -5,28 +5,39 @@ from __future__ import annotations
 import os
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from retrieval import registry
 from retrieval.config import DEFAULT_LIMIT, RERANK_DEPTH, Location
 from retrieval.db import reads
-from retrieval.db.reader import open_reader
-from retrieval.errors import CatalogBusy, CatalogError, EncoderMismatch, ModelError, QueryError
+from retrieval.db.reader import holds_something, open_reader
+from retrieval.errors import (
+    CatalogBusy,
+    CatalogError,
+    CatalogNotFound,
+    EncoderMismatch,
+    ModelError,
+    QueryError,
+)
 from retrieval.stores import cache
 from retrieval.types import Failure, Hit, Hits, Status
 
 if TYPE_CHECKING:
-    import datetime as dt
-
     import numpy as np
     from numpy.typing import NDArray
 
+    from retrieval.db.queries import Writer
+    from retrieval.db.reader import Reader
     from retrieval.db.reads import EncoderInfo
     from retrieval.protocols import Encoder, SecondStage, VectorStore
-    from retrieval.query.filters import Filters
+    from retrieval.query.filters import Filter
     from retrieval.stores.opening import Opened, Truth
 
 Sort = Literal["relevance", "date"]
+SORTS = ("relevance", "date")
+RERANKERS = ("auto", "classes", "none")
+"""What `rerank` may name: the encoder's own second stage twice, by role and by name, and nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +55,36 @@ class _View:
 class Catalog:
     """A library of indexed pictures, opened for asking.
 
-    `location` is a catalog folder or an SQLAlchemy URL; without one, `$SEARCH_CATALOG` or
-    the user's own catalog. May be used from several threads; sees what an indexing process
-    commits meanwhile. Use it as a context manager, or `close()` it.
+    `place` is a catalog folder or an SQLAlchemy URL; without one, `$SEARCH_CATALOG` or the
+    user's own catalog. `create` makes an empty catalog where there is none. `encoder` is
+    the model, by name or as an object, that `index_folder` is to embed with. `readonly`
+    promises that nothing is written, caches included. A catalog is safe to use from
+    several threads and sees what an indexing process commits meanwhile. Use it as a
+    context manager, or `close()` it.
     """
 
-    def __init__(self, location: str | os.PathLike[str] | Location | None = None) -> None:
-        self.location = Location.parse(location)
-        self._reader = open_reader(self.location)
+    def __init__(
+        self,
+        place: str | os.PathLike[str] | Location | None = None,
+        *,
+        encoder: str | Encoder | None = None,
+        create: bool = False,
+        readonly: bool = False,
+    ) -> None:
+        self.location = Location.parse(place)
+        self.encoder = encoder
+        self.readonly = readonly
         self._lock = threading.RLock()
+        self._closed = False
         self._opened: tuple[EncoderInfo, Opened] | None = None
         self._encoders: dict[str, Encoder] = {}
+        try:
+            self._open_reader = open_reader(self.location)
+        except CatalogNotFound:
+            if not create or holds_something(self.location):
+                raise
+            self._writer().close()
+            self._open_reader = open_reader(self.location)
 
     def __enter__(self) -> Catalog:
         return self
@@ -67,7 +97,8 @@ class Catalog:
 
     def close(self) -> None:
         with self._lock:
-            self._reader.close()
+            self._closed = True
+            self._open_reader.close()
             self._opened = None
 
     def search(
@@ -75,50 +106,50 @@ class Catalog:
         query: str,
         *,
         limit: int = DEFAULT_LIMIT,
-        folder: str | os.PathLike[str] | None = None,
-        after: str | dt.date | None = None,
-        before: str | dt.date | None = None,
-        camera: str | None = None,
-        near: str | tuple[float, float, float] | None = None,
-        sort: Sort = "relevance",
+        where: Filter | None = None,
+        rerank: str | None = None,
+        cutoff: bool = True,
         min_match: float | None = None,
-        include_all: bool = False,
-        rerank: bool | None = None,
+        sort: Sort = "relevance",
     ) -> Hits:
         """Find pictures by words, best first.
 
         Hits whose match is below the cut-off (`min_match`, else the encoder's own) are left
-        out unless `include_all`; `Hits.closest` still tells them. Filters act before the
-        search: `limit` pictures come back whenever that many pass. `rerank=None` looks again
-        at the best candidates where the encoder can, `True` insists on it, `False` does not.
+        out, and told in `Hits.closest`; `cutoff=False` gives the plain top `limit`. The filter
+        acts before the search: `limit` pictures come back whenever that many pass. `rerank`
+        names what looks again at the best candidates: by default the encoder's own second
+        stage where it has one (`classes` for the starter), `none` for nothing.
         """
-        from retrieval.query.filters import Filters
+        from retrieval.query.filters import Filter
 
+        if not isinstance(query, str):
+            raise QueryError(f"A query is a text, not {type(query).__name__}.")
         text = query.strip()
         if not text:
             raise QueryError('The query is empty. Say what to look for: search "a dog on a beach"')
         if limit < 1:
             raise QueryError(f"A limit of {limit} finds nothing. Ask for at least 1.")
+        if sort not in SORTS:
+            raise QueryError(f"Hits are sorted by {' or '.join(SORTS)}, not by '{sort}'.")
         if min_match is not None and not 0 <= min_match <= 1:
             raise QueryError(f"A match is between 0 and 1, not {min_match:g}.")
-        filters = Filters.build(folder=folder, after=after, before=before, camera=camera, near=near)
         with self._lock:
             info = self._active()
             encoder = self._encoder(info)
-        second = self._second_stage(encoder, rerank)
+        second = _second_stage(encoder, rerank)
         # The slow part happens outside the lock, so that threads wait for the model, not for each other.
         vector = encoder.encode_texts([text])[0]
         with self._lock, self._reader.snapshot():
             current = self._active()
             if current.key == info.key:
-                view = self._view(current, filters)
+                view = self._view(current, where or Filter())
                 ids, scores = view.store.search(vector, max(limit, RERANK_DEPTH), allowed=view.allowed)
                 matches = encoder.match(scores, view.store.sample(vector, allowed=view.visible))
                 if second is not None and len(ids):
                     order = _second_order(second, text, vector, ids, scores, view.store)
                     ids, scores, matches = ids[order], scores[order], matches[order]
-                cutoff = encoder.cutoff if min_match is None else min_match
-                return self._hits(ids, scores, matches, limit, 0.0 if include_all else cutoff, sort)
+                least = encoder.cutoff if min_match is None else min_match
+                return self._hits(ids, scores, matches, limit, least if cutoff else 0.0, sort)
         raise CatalogBusy(
             f"The catalog at {self.location.name} switched to another model during this search. Search again."
         )
@@ -159,17 +190,15 @@ class Catalog:
         """The files that could not be indexed, by path."""
         with self._lock:
             rows = reads.failures(self._reader)
-        return [Failure(os.fsdecode(path), reason, detail) for path, reason, detail in rows]
+        return [Failure(Path(os.fsdecode(path)), reason, detail) for path, reason, detail in rows]
 
     def forget(self, path: str | os.PathLike[str]) -> int:
         """Take a picture, or a folder of them, out of the catalog; the files stay where they are.
 
         Returns how many pictures were taken out. Indexing their folder brings them back.
         """
-        from retrieval.db.queries import Writer
-
         target = os.fsencode(os.path.abspath(os.path.expanduser(path)))
-        with Writer(self.location) as writer:
+        with self._writer() as writer:
             return writer.forget(target)
 
     def gc(self, *, encoders: bool = False) -> dict[str, int]:
@@ -177,13 +206,11 @@ class Catalog:
 
         Returns how many pictures, failures and encoders went, and the bytes given back.
         """
-        from retrieval.db.queries import Writer
-
         with self._lock:
             before = self._reader.size()
             unused = [info.id for info in reads.encoders(self._reader) if not info.active] if encoders else []
             stale = [path for path, _, _ in reads.failures(self._reader) if not os.path.lexists(path)]
-        with Writer(self.location) as writer:
+        with self._writer() as writer:
             images = writer.collect()
             writer.forget_failures(stale)
             writer.drop_encoders(unused)
@@ -195,18 +222,24 @@ class Catalog:
             freed = max(0, before - self._reader.size())
         return {"images": images, "failures": len(stale), "encoders": len(unused), "bytes": freed}
 
-    def rebuild(self, *, store: str | None = None) -> Status:
-        """Make the caches of vectors anew from the rows; `store` is `auto`, `flat` or `faiss`."""
+    def rebuild(self, *, store: str | None = None) -> int:
+        """Make the caches of vectors anew from the rows; returns how many vectors that was.
+
+        `store` is `auto`, `flat` or `faiss`, and kept from then on.
+        """
         from retrieval.stores.opening import KINDS, rebuild_store
+
+        self._check_writable()
 
         if store is not None and store not in KINDS:
             raise QueryError(f"'{store}' is not a kind of store. There are: {', '.join(KINDS)}")
         with self._lock:
-            with self._reader.snapshot():
-                for info in reads.encoders(self._reader):
-                    rebuild_store(self.location.cache, self._truth(info), kind=store)
             self._opened = None
-            return self.status()
+            with self._reader.snapshot():
+                return sum(
+                    len(rebuild_store(self.location.cache, self._truth(info), kind=store).store.ids)
+                    for info in reads.encoders(self._reader)
+                )
 
     def refresh(self) -> None:
         """Bring the active encoder's cache up to the rows, so that the next query finds it ready."""
@@ -214,6 +247,22 @@ class Catalog:
             info = reads.active_encoder(self._reader)
             if info is not None:
                 self._store(info, save=True)
+
+    @property
+    def _reader(self) -> Reader:
+        if self._closed:
+            raise CatalogError(f"The catalog at {self.location.name} was closed. Open it again.")
+        return self._open_reader
+
+    def _check_writable(self) -> None:
+        if self.readonly:
+            raise CatalogError(f"The catalog at {self.location.name} was opened for reading only.")
+
+    def _writer(self) -> Writer:
+        from retrieval.db.queries import Writer
+
+        self._check_writable()
+        return Writer(self.location)
 
     def _active(self) -> EncoderInfo:
         info = reads.active_encoder(self._reader)
@@ -223,19 +272,19 @@ class Catalog:
             )
         return info
 
-    def _view(self, info: EncoderInfo, filters: Filters) -> _View:
+    def _view(self, info: EncoderInfo, where: Filter) -> _View:
         import numpy as np
 
         store = self._store(info).store
         hidden = reads.hidden_ids(self._reader)
         visible = ~np.isin(store.ids, hidden) if hidden else None
-        if not filters:
+        if not where:
             return _View(store, allowed=visible, visible=visible)
-        sql, values = filters.sql()
+        sql, values = where.sql()
         rows = self._reader.rows(sql, **values)
-        near = filters.near
-        if near is not None:
-            rows = [row for row in rows if near.contains(float(row[1]), float(row[2]))]
+        circle = where.circle
+        if circle is not None:
+            rows = [row for row in rows if circle.contains(float(row[1]), float(row[2]))]
         passing = np.fromiter((row[0] for row in rows), np.int64, len(rows))
         return _View(store, allowed=np.isin(store.ids, passing, assume_unique=True), visible=visible)
 
@@ -244,7 +293,7 @@ class Catalog:
 
         if self._opened is not None and self._opened[0] == info and (self._opened[1].fresh or not save):
             return self._opened[1]
-        opened = open_store(self.location.cache, self._truth(info), save=save)
+        opened = open_store(self.location.cache, self._truth(info), save=save, write=not self.readonly)
         self._opened = (info, opened)
         return opened
 
@@ -257,10 +306,13 @@ class Catalog:
             generation=info.generation,
             epoch=info.epoch,
             count=lambda: reads.embedding_count(self._reader, info.id),
+            has=lambda generation: reads.has_generation(self._reader, info.id, generation),
             rows=lambda after: reads.vectors(self._reader, info.id, after=after),
         )
 
     def _encoder(self, info: EncoderInfo) -> Encoder:
+        if self.encoder is not None and not isinstance(self.encoder, str) and self.encoder.id == info.key:
+            return self.encoder
         encoder = self._encoders.get(info.key)
         if encoder is None:
             try:
@@ -275,17 +327,6 @@ class Catalog:
             self._encoders = {info.key: encoder}
         return encoder
 
-    def _second_stage(self, encoder: Encoder, wanted: bool | None) -> SecondStage | None:
-        from retrieval.protocols import SecondStage
-
-        if wanted is False:
-            return None
-        if isinstance(encoder, SecondStage):
-            return encoder
-        if wanted:
-            raise ModelError(f"The model {encoder.id} has no second stage. Search without --rerank.")
-        return None
-
     def _hits(
         self,
         ids: NDArray[np.int64],
@@ -299,11 +340,13 @@ class Catalog:
         above = [row for row in ranked if row[2] >= cutoff][:limit]
         below = sorted((row for row in ranked[:limit] if row[2] < cutoff), key=lambda row: -row[2])
         shown = reads.shown(self._reader, [row[0] for row in above + below])
+        # Vectors without a picture are a damage that `doctor` mends; nothing of them can be shown.
+        above, below = ([row for row in rows if row[0] in shown] for rows in (above, below))
         if sort == "date":
             above.sort(key=lambda row: shown[row[0]].taken_at or "", reverse=True)
         return Hits(
-            items=tuple(_hit(rank, row, shown[row[0]]) for rank, row in enumerate(above, 1)),
-            closest=tuple(_hit(rank, row, shown[row[0]]) for rank, row in enumerate(below, 1)),
+            (_hit(rank, row, shown[row[0]]) for rank, row in enumerate(above, 1)),
+            closest=(_hit(rank, row, shown[row[0]]) for rank, row in enumerate(below, 1)),
             cutoff=cutoff,
         )
 
@@ -313,6 +356,20 @@ class Catalog:
             "online": os.path.isdir(path),
             "images": reads.count_under(self._reader, path),
         }
+
+
+def _second_stage(encoder: Encoder, rerank: str | None) -> SecondStage | None:
+    from retrieval.protocols import SecondStage
+
+    if rerank not in (None, *RERANKERS):
+        raise QueryError(f"No reranker is called '{rerank}'. There are: {', '.join(RERANKERS)}.")
+    if rerank == "none":
+        return None
+    if isinstance(encoder, SecondStage):
+        return encoder
+    if rerank is not None:
+        raise ModelError(f"The model {encoder.id} has no second stage. Search without --rerank.")
+    return None
 
 
 def _second_order(
@@ -336,7 +393,7 @@ def _hit(rank: int, row: tuple[int, float, float], shown: reads.Shown) -> Hit:
     image_id, score, match = row
     return Hit(
         rank=rank,
-        path=os.fsdecode(shown.path),
+        path=Path(os.fsdecode(shown.path)),
         score=score,
         match=match,
         image_id=image_id,

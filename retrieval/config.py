@@ -45,28 +45,30 @@ class Location:
     """Where a catalog is: a folder with `catalog.db` and `cache/`, or an SQLAlchemy URL.
 
     A catalog behind a URL keeps its caches and its write lock in the user's cache folder.
-    `name` is for people: a password in the URL is not in it.
+    `url` is set only for a database that is no SQLite file. `name` is for people: a
+    password in the URL is not in it.
     """
 
     name: str
     url: str | None
     folder: Path
+    database: Path
 
     @classmethod
     def parse(cls, name: str | os.PathLike[str] | Location | None) -> Location:
         if isinstance(name, Location):
             return name
         text = os.fspath(name) if name is not None else default_catalog()
-        if "://" in text:
-            digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-            shown = re.sub(r"(://[^/@]*?):[^/]*@", r"\1:***@", text)
-            return cls(shown, text, _platform_dir("cache") / "catalogs" / digest)
-        folder = Path(os.path.abspath(os.path.expanduser(text)))
-        return cls(str(folder), None, folder)
-
-    @property
-    def database(self) -> Path:
-        return self.folder / "catalog.db"
+        if "://" not in text:
+            folder = Path(os.path.abspath(os.path.expanduser(text)))
+            return cls(str(folder), None, folder, folder / "catalog.db")
+        digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+        folder = _platform_dir("cache") / "catalogs" / digest
+        file = re.fullmatch(r"sqlite(?:\+pysqlite)?:///([^?]+)", text)
+        if file:
+            return cls(text, None, folder, Path(os.path.abspath(file[1])))
+        shown = re.sub(r"(://[^/@]*?):[^/]*@", r"\1:***@", text)
+        return cls(shown, text, folder, folder / "catalog.db")
 
     @property
     def cache(self) -> Path:

@@ -12,9 +12,17 @@ from retrieval import registry
 from retrieval.config import Location
 from retrieval.db import reads
 from retrieval.db.reader import Reader, open_reader
-from retrieval.errors import CatalogError, ModelError, SchemaOutdated
+from retrieval.errors import (
+    CatalogBusy,
+    CatalogError,
+    CatalogNotFound,
+    ModelError,
+    SchemaOutdated,
+    SchemaTooNew,
+    StoreError,
+)
 from retrieval.stores import cache
-from retrieval.types import checksum
+from retrieval.types import checksum, clamped_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +56,10 @@ def examine(location: str | os.PathLike[str] | Location | None = None, *, fix: b
 
         Writer(place).close()
         return [_mended(finding), *examine(location, fix=True)]
+    except (CatalogNotFound, CatalogBusy, SchemaTooNew):
+        raise
+    except CatalogError as error:
+        return [_damage(str(error))]
     with contextlib.closing(reader):
         damage = list(_database(reader))
         if damage:
@@ -67,13 +79,16 @@ def _database(reader: Reader) -> Iterator[Finding]:
         problems = reader.check()
     except CatalogError as error:
         problems = [str(error)]
-    for problem in problems[:20]:
-        yield Finding(
-            "database",
-            f"The database is damaged: {problem}",
-            "Restore catalog.db from a backup, or move it away and index again.",
-            False,
-        )
+    yield from map(_damage, problems[:20])
+
+
+def _damage(problem: str) -> Finding:
+    return Finding(
+        "database",
+        f"The database is damaged: {problem}",
+        "Restore catalog.db from a backup, or move it away and index again.",
+        False,
+    )
 
 
 def _orphans(reader: Reader) -> Iterator[Finding]:
@@ -138,6 +153,17 @@ def _models(reader: Reader) -> Iterator[Finding]:
     except ModelError as error:
         yield Finding("model", str(error), f"search models pull {active.spec}", False)
         return
+    if registry.ENCODERS.get(active.spec.partition(":")[0], "").endswith(":load_open_clip"):
+        from retrieval.encoders.exports import find_export, parse_spec, verify_export
+
+        if find_export(parse_spec(active.spec)) is not None:
+            for name in verify_export(active.spec):
+                yield Finding(
+                    "model",
+                    f"The export of {active.spec} is damaged: {name}.",
+                    f"search models pull {active.spec}",
+                    False,
+                )
     if encoder.id != active.key:
         yield Finding(
             "model",
@@ -168,7 +194,7 @@ def _files(reader: Reader) -> Iterator[Finding]:
             except OSError:
                 gone += 1
                 continue
-            changed += (status.st_size, status.st_mtime_ns) != (row.size, row.mtime_ns)
+            changed += (status.st_size, clamped_ns(status.st_mtime_ns)) != (row.size, row.mtime_ns)
         if gone or changed:
             yield Finding(
                 "files",
@@ -208,11 +234,15 @@ def _mend(place: Location, found: list[Finding], vectors: dict[int, list[int]]) 
 
 
 def _mend_caches(place: Location, stale: list[Finding]) -> list[Finding]:
-    if stale:
-        from retrieval.catalog import Catalog
+    if not stale:
+        return []
+    from retrieval.catalog import Catalog
 
+    try:
         with Catalog(place) as catalog:
             catalog.rebuild()
+    except StoreError as error:
+        return [Finding("cache", str(error), finding.help, mends=True) for finding in stale]
     return [_mended(finding) for finding in stale]
 
 

@@ -102,10 +102,14 @@ FAILURE_REASONS: dict[str, str] = {
     "empty": "the file has no content",
     "not-an-image": "the content is not a picture, whatever the name says",
     "damaged": "the picture is cut off or its data is broken",
-    "too-large": "decoding would take more memory than the budget allows",
+    "too-large": "decoding would take more memory than the budget allows; with more: "
+    "search index --retry --memory 4G",
     "unreadable": "the file could not be read (permissions, or the disk)",
     "changed": "the file was being written while it was read",
     "timeout": "decoding took too long and was stopped",
     "crashed": "a native decoder crashed on this file",
 }
 """The whole set of reasons a failure can have, with what each means."""
+
+TRANSIENT_REASONS = ("changed", "unreadable")
+"""Reasons that may have passed by the next run; other failures stand until the file changes."""

@@ -68,9 +68,10 @@ def resolve(spec: str) -> tuple[str, str]:
     if alias is not None:
         return alias, f"{wanted} stands for {alias}."
     family = wanted.partition(":")[0]
-    if registry.ENCODERS.get(family, "").endswith(":load_open_clip"):
+    home = registry.home_of(family)
+    if home is not None and home.endswith(":load_open_clip"):
         wanted = exports.parse_spec(wanted).spec
-    elif ":" not in wanted and family not in registry.ENCODERS:
+    elif home is None:
         near = difflib.get_close_matches(wanted.lower(), [AUTO, *registry.ENCODERS, *known.ALIASES], n=1)
         hint = f" Did you mean '{near[0]}'?" if near else ""
         raise UnknownModel(f"No model is called '{wanted}'.{hint} See what there is: search models")

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-    from retrieval.types import Encoded, Prepared, Vectors
+    from retrieval.types import Answer, Description, Encoded, Hit, Prepared, Vectors
 
 
 class Preparer(Protocol):
@@ -89,6 +89,35 @@ class SecondStage(Protocol):
     ) -> NDArray[np.float32]:
         """New scores, higher is better, for candidates given best first; only their order counts."""
         ...
+
+
+class Reranker(Protocol):
+    """Looks at candidates and the query together, and says how well each fits."""
+
+    @property
+    def id(self) -> str: ...
+
+    def rerank(self, text: str, images: Sequence[Image.Image]) -> NDArray[np.float32]:
+        """A score for each picture, higher is better; only their order counts."""
+        ...
+
+
+class Captioner(Protocol):
+    """Puts pictures into words."""
+
+    @property
+    def id(self) -> str: ...
+
+    def describe(self, images: Sequence[Image.Image]) -> list[Description]: ...
+
+
+class Answerer(Protocol):
+    """Answers a question from pictures that were found for it."""
+
+    @property
+    def id(self) -> str: ...
+
+    def answer(self, question: str, hits: Sequence[Hit]) -> Answer: ...
 
 
 class VectorStore(Protocol):

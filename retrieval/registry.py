@@ -28,7 +28,7 @@ ENTRY_POINTS = "picture_search.encoders"
 def load_encoder(spec: str) -> Encoder:
     """The encoder that `spec` names; cheap until it first encodes."""
     family = spec.partition(":")[0]
-    target = ENCODERS.get(family) or _plugin(family)
+    target = home_of(family)
     if target is None:
         near = difflib.get_close_matches(family, ENCODERS, n=1)
         hint = f" Did you mean '{near[0]}'?" if near else ""
@@ -37,7 +37,10 @@ def load_encoder(spec: str) -> Encoder:
     return cast("Encoder", getattr(import_module(module), name)(spec))
 
 
-def _plugin(family: str) -> str | None:
+def home_of(family: str) -> str | None:
+    """Where a family of encoders lives, built in or from a plugin; None for an unknown one."""
+    if family in ENCODERS:
+        return ENCODERS[family]
     from importlib.metadata import entry_points
 
     for point in entry_points(group=ENTRY_POINTS):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, overload
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,14 +20,14 @@ if TYPE_CHECKING:
     """[views, height, width, 3] uint8 RGB: one prepared picture."""
 
 
-def path_fields(path: str) -> dict[str, str]:
+def path_fields(path: str | os.PathLike[str]) -> dict[str, str]:
     """The JSON fields that carry a path: a name that is not UTF-8 also gets `path_b64`."""
     raw = os.fsencode(path)
     try:
         raw.decode("utf-8")
     except UnicodeDecodeError:
         return {"path": raw.decode("utf-8", "replace"), "path_b64": base64.b64encode(raw).decode("ascii")}
-    return {"path": path}
+    return {"path": os.fspath(path)}
 
 
 def under(folder: bytes) -> tuple[bytes, bytes]:
@@ -34,6 +35,18 @@ def under(folder: bytes) -> tuple[bytes, bytes]:
     separator = os.fsencode(os.sep)
     base = folder.rstrip(separator) + separator
     return base, base[:-1] + bytes([base[-1] + 1])
+
+
+MAX_NS = 2**63 - 1
+
+
+def clamped_ns(ns: int) -> int:
+    """A file's time in nanoseconds, brought within the 64 bits that a database keeps.
+
+    File systems can say times before 1677 and after 2262, which do not fit. A time at
+    either end stands for "outside", and is no time a picture can have been taken at.
+    """
+    return max(-MAX_NS, min(ns, MAX_NS))
 
 
 def checksum(vector: bytes, aux: bytes) -> int:
@@ -65,11 +78,13 @@ class Encoded:
 class Hit:
     """One picture that a query found."""
 
-    rank: int
-    path: str
-    score: float
-    match: float
     image_id: int
+    path: Path
+    score: float
+    """The raw cosine, or what an encoder has in its place."""
+    match: float
+    """How likely it is relevant, 0..1, calibrated for the encoder and the catalog."""
+    rank: int
     taken_at: str | None = None
     taken_source: str | None = None
     """Which field the time came from; `file-mtime` is only the file's own time."""
@@ -91,43 +106,68 @@ class Hit:
         return row
 
 
-@dataclass(frozen=True, slots=True)
-class Hits(Sequence[Hit]):
-    """What a search found, best first: a sequence of `Hit`, and what was left out.
+class Hits(list[Hit]):
+    """What a search found, best first: a list of `Hit`, and what the cut-off left out.
 
-    `hidden` counts the pictures among the best `limit` whose match fell below the cut-off;
-    `closest` holds them, so that an empty answer can still say what came nearest.
+    `closest` holds those of the best `limit` whose match is below `cutoff`, so that an
+    empty answer can still say what came nearest.
     """
 
-    items: tuple[Hit, ...]
-    closest: tuple[Hit, ...] = ()
-    cutoff: float = 0.0
-
-    @property
-    def hidden(self) -> int:
-        return len(self.closest)
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    @overload
-    def __getitem__(self, index: int) -> Hit: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[Hit, ...]: ...
-    def __getitem__(self, index: int | slice) -> Hit | tuple[Hit, ...]:
-        return self.items[index]
+    def __init__(
+        self, items: Iterable[Hit] = (), *, closest: Iterable[Hit] = (), cutoff: float = 0.0
+    ) -> None:
+        super().__init__(items)
+        self.closest = tuple(closest)
+        self.cutoff = cutoff
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
     """A file that could not be indexed, and why; `reason` is a key of `FAILURE_REASONS`."""
 
-    path: str
+    path: Path
     reason: str
     detail: str
 
     def as_dict(self) -> dict[str, Any]:
         return {**path_fields(self.path), "reason": self.reason, "detail": self.detail}
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """A word for what is in a picture, and how sure that is, 0..1."""
+
+    tag: str
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """A picture in words, and who said so."""
+
+    path: Path
+    caption: str
+    tags: tuple[Tag, ...]
+    captioner: str
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """The picture that an answer's `[n]` stands for."""
+
+    n: int
+    path: Path
+    image_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer, the pictures it rests on, and how it was reached."""
+
+    text: str
+    citations: tuple[Citation, ...]
+    steps: tuple[str, ...]
+    confidence: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,7 +81,7 @@ def index(tmp_path: Path) -> Callable[..., IndexReport]:
 
     def run(*paths: Path, **options: Any) -> IndexReport:
         options = {"catalog": tmp_path / "catalog", "model": "toy", "workers": 1, **options}
-        return index_folder(*paths, **options)
+        return index_folder(options.pop("catalog"), paths, **options)
 
     return run
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from indexer import IndexReport
-from retrieval import Catalog
+from retrieval import Catalog, Filter
 from retrieval.errors import (
     CatalogError,
     CatalogNotFound,
@@ -26,9 +26,9 @@ Index = Callable[..., IndexReport]
 
 def test_hits_are_ranked_and_complete(catalog: Path, photos: Path) -> None:
     with Catalog(catalog) as opened:
-        hits = opened.search("red", include_all=True)
+        hits = opened.search("red", cutoff=False)
     assert [hit.rank for hit in hits] == [1, 2, 3, 4, 5, 6]
-    assert hits[0].path == str(photos / "red.png")
+    assert hits[0].path == photos / "red.png"
     assert hits[0].score == pytest.approx(1, abs=1e-3)
     assert [hit.match for hit in hits] == sorted((hit.match for hit in hits), reverse=True)
     assert (hits[0].width, hits[0].height) == (64, 48)
@@ -37,7 +37,7 @@ def test_hits_are_ranked_and_complete(catalog: Path, photos: Path) -> None:
 def test_weak_hits_are_left_out_and_still_told(catalog: Path) -> None:
     with Catalog(catalog) as opened:
         hits = opened.search("red")
-        assert (len(hits), hits.hidden) == (2, 4)
+        assert (len(hits), len(hits.closest)) == (2, 4)
         nothing = opened.search("umbrella")
         assert (len(nothing), len(nothing.closest)) == (0, 6)
         assert len(opened.search("red", min_match=0.0)) == 6
@@ -45,26 +45,26 @@ def test_weak_hits_are_left_out_and_still_told(catalog: Path) -> None:
 
 def test_the_first_hits_do_not_depend_on_the_limit(catalog: Path) -> None:
     with Catalog(catalog) as opened:
-        many = [hit.path for hit in opened.search("green", limit=50, include_all=True)]
+        many = [hit.path for hit in opened.search("green", limit=50, cutoff=False)]
         for limit in range(1, 6):
-            hits = opened.search("green", limit=limit, include_all=True)
+            hits = opened.search("green", limit=limit, cutoff=False)
             assert [hit.path for hit in hits] == many[:limit]
 
 
 def test_filters_act_before_the_search(catalog: Path, photos: Path) -> None:
     with Catalog(catalog) as opened:
-        inside = opened.search("red", folder=photos / "trip", include_all=True)
-        assert {Path(hit.path).name for hit in inside} == {"red-again.jpg", "white.png"}
-        assert inside[0].path.endswith("red-again.jpg")
-        assert len(opened.search("red", folder=photos / "nowhere")) == 0
-        assert len(opened.search("red", before="1990", include_all=True)) == 0
-        assert len(opened.search("red", camera="nikon", include_all=True)) == 0
+        inside = opened.search("red", where=Filter(folder=photos / "trip"), cutoff=False)
+        assert {hit.path.name for hit in inside} == {"red-again.jpg", "white.png"}
+        assert inside[0].path.name == "red-again.jpg"
+        assert len(opened.search("red", where=Filter(folder=photos / "nowhere"))) == 0
+        assert len(opened.search("red", where=Filter(before="1990"), cutoff=False)) == 0
+        assert len(opened.search("red", where=Filter(camera="nikon"), cutoff=False)) == 0
 
 
 def test_a_filter_does_not_change_the_match(catalog: Path, photos: Path) -> None:
     with Catalog(catalog) as opened:
-        everywhere = {hit.path: hit.match for hit in opened.search("red", include_all=True)}
-        for hit in opened.search("red", folder=photos / "trip", include_all=True):
+        everywhere = {hit.path: hit.match for hit in opened.search("red", cutoff=False)}
+        for hit in opened.search("red", where=Filter(folder=photos / "trip"), cutoff=False):
             assert hit.match == everywhere[hit.path]
 
 
@@ -80,8 +80,8 @@ def test_near_finds_by_distance(tmp_path: Path, index: Index) -> None:
     with Catalog(tmp_path / "catalog") as opened:
 
         def within(km: float) -> set[str]:
-            hits = opened.search("red", near=(60.39, 5.32, km))
-            return {Path(hit.path).stem for hit in hits}
+            hits = opened.search("red", where=Filter(near=(60.39, 5.32, km)))
+            return {hit.path.stem for hit in hits}
 
         assert within(10) == {"bergen"}
         assert within(80) == {"bergen", "voss"}
@@ -103,7 +103,7 @@ def test_sorting_by_date_keeps_to_the_relevant(tmp_path: Path, index: Index) -> 
     index(tmp_path / "photos")
     with Catalog(tmp_path / "catalog") as opened:
         hits = opened.search("red", sort="date")
-    assert [Path(hit.path).stem for hit in hits] == ["2022", "2021", "2020"]
+    assert [hit.path.stem for hit in hits] == ["2022", "2021", "2020"]
 
 
 @pytest.mark.parametrize(
@@ -111,11 +111,11 @@ def test_sorting_by_date_keeps_to_the_relevant(tmp_path: Path, index: Index) -> 
     [
         ({"limit": 0}, "at least 1"),
         ({"min_match": 1.5}, "between 0 and 1"),
-        ({"after": "yesterday"}, "is not a date"),
-        ({"before": "2023-13"}, "is not a date"),
-        ({"near": "Bergen"}, "is not a place"),
-        ({"near": (91, 0, 5)}, "not a place on earth"),
-        ({"near": (1, 1, -5)}, "not a place on earth"),
+        ({"where": Filter(after="yesterday")}, "is not a date"),
+        ({"where": Filter(before="2023-13")}, "is not a date"),
+        ({"where": Filter(near="Bergen")}, "is not a place"),
+        ({"where": Filter(near=(91, 0, 5))}, "not a place on earth"),
+        ({"where": Filter(near=(1, 1, -5))}, "not a place on earth"),
     ],
 )
 def test_bad_questions_are_refused_in_a_sentence(
@@ -139,7 +139,7 @@ def test_strange_queries_are_answered(catalog: Path, query: str) -> None:
 
 def test_second_stage_is_refused_where_there_is_none(catalog: Path) -> None:
     with Catalog(catalog) as opened, pytest.raises(ModelError, match="no second stage"):
-        opened.search("red", rerank=True)
+        opened.search("red", rerank="classes")
 
 
 def test_no_catalog_says_how_to_make_one(tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_forgotten_pictures_are_gone_and_their_files_stay(catalog: Path, photos:
         assert opened.forget(photos / "red.png") == 1
         assert opened.forget(photos / "red.png") == 0
         assert opened.status().images == 3
-        assert [Path(h.path).name for h in opened.search("red")] == []
+        assert [h.path.name for h in opened.search("red")] == []
     assert (photos / "red.png").exists()
 
 
@@ -201,7 +201,7 @@ def test_gc_removes_only_what_is_missing(catalog: Path, photos: Path, index: Ind
     with Catalog(catalog) as opened:
         assert opened.gc()["images"] == 1
         assert (opened.status().images, opened.status().missing) == (5, 0)
-        assert [Path(hit.path).name for hit in opened.search("red")] == ["red-again.jpg"]
+        assert [hit.path.name for hit in opened.search("red")] == ["red-again.jpg"]
         assert opened.gc()["images"] == 0
 
 
@@ -217,10 +217,13 @@ def test_deleted_caches_come_back(catalog: Path) -> None:
 
 def test_rebuild_chooses_the_store(catalog: Path) -> None:
     with Catalog(catalog) as opened:
-        assert opened.rebuild(store="faiss").store == "faiss"
+        assert opened.rebuild(store="faiss") == 6
+        assert opened.status().store == "faiss"
         assert len(opened.search("red")) == 2
-        assert opened.rebuild().store == "faiss"
-        assert opened.rebuild(store="flat").store == "flat"
+        assert opened.rebuild() == 6
+        assert opened.status().store == "faiss"
+        opened.rebuild(store="flat")
+        assert opened.status().store == "flat"
         with pytest.raises(QueryError, match="flat"):
             opened.rebuild(store="annoy")
 

@@ -170,6 +170,14 @@ def test_mistakes_of_a_query_get_one_clear_sentence(
     assert message in result.stderr
 
 
+def test_rerank_before_the_query_does_not_swallow_it(search: Search, catalog: Path) -> None:
+    """The name of a reranker is optional, so the query may stand in its place."""
+    assert "no second stage" in search("find", "--rerank", "red", "--catalog", catalog).stderr
+    assert (
+        len(json_lines(search("find", "--rerank", "none", "red", "--json", "--catalog", catalog).stdout)) == 2
+    )
+
+
 def test_an_empty_query_gets_one_clear_sentence(search: Search, catalog: Path) -> None:
     result = search("find", "", "--catalog", catalog)
     assert (result.exit_code, "empty" in result.stderr) == (1, True)
@@ -209,6 +217,6 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(tmp_path: Path, photos: P
     from indexer import index_folder
     from retrieval import Catalog
 
-    assert index_folder(photos, catalog=tmp_path / "c", model="toy").interrupted is False
+    assert index_folder(tmp_path / "c", photos, model="toy").interrupted is False
     with Catalog(tmp_path / "c") as opened:
         assert opened.status().images == 126

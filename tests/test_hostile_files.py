@@ -8,6 +8,7 @@ import random
 import struct
 import subprocess
 import sys
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -19,11 +20,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 import preparers
 
 from indexer.loader import Loader, make_task
-from indexer.metadata import read_metadata
+from indexer.metadata import read_metadata, words
 from retrieval import images
 from retrieval.errors import FAILURE_REASONS, ImageError, ImageTooLarge, ImageUnreadable
 from retrieval.images import check_memory, load_image, open_image
-from retrieval.images.blocks import find_blocks, read_exif
+from retrieval.images.blocks import find_blocks
+from retrieval.images.exif import read_exif
 
 LIMIT = 200 << 20
 
@@ -296,6 +298,78 @@ def test_text_that_inflates_without_end_takes_little_memory_and_no_picture(kind)
     metadata = read_metadata(open_image(data), "x.png")
     assert len(metadata.description) <= 4000
     assert load_image(data).size == (4, 4)
+
+
+def peak(work):
+    """The most bytes that Python held at once meanwhile."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def overlapping_exif(count=500):
+    """A block of 1 MiB whose three directories have tags that are each nearly the whole block."""
+    block = bytearray(1 << 20)
+    block[:8] = b"II*\x00" + struct.pack("<I", 8)
+    for place, first in ((8, True), (8000, False), (16000, False)):
+        struct.pack_into("<H", block, place, count)
+        entries = [(0x9000 + index, 7, (1 << 20) - 8, 8) for index in range(count)]
+        if first:
+            entries[:3] = [(0x010E, 2, (1 << 20) - 8, 8), (0x8769, 4, 1, 8000), (0x8825, 4, 1, 16000)]
+        for index, entry in enumerate(entries):
+            struct.pack_into("<HHII", block, place + 2 + 12 * index, *entry)
+    return bytes(block)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_tags_that_all_point_at_the_same_bytes_are_not_copied(kind):
+    block = overlapping_exif()
+    if kind == "TIFF":
+        assert peak(lambda: find_blocks(block, kind)) < 4 << 20
+        return
+    data = png(4, 4, chunk(b"eXIf", block))
+    read_metadata(open_image(png()), "x.png")
+    assert peak(lambda: read_metadata(open_image(data), "x.png")) < 8 << 20
+
+
+def test_hundreds_of_packed_texts_are_not_all_unpacked():
+    packed = zlib.compress("aä".encode() * (1 << 19), 9)
+    texts = [chunk(b"zTXt", b"Text%d\x00\x00" % number + packed) for number in range(150)]
+    read = [chunk(b"iTXt", key + b"\x00\x01\x00\x00\x00" + packed) for key in (b"Title", b"Comment")]
+    data = png(4, 4, *texts, *read)
+    assert peak(lambda: find_blocks(data, "PNG")) < 8 << 20
+    assert set(find_blocks(data, "PNG").texts) == {"Title", "Comment"}
+
+
+@pytest.mark.parametrize("keyword", [b"Comment", b"XML:com.adobe.xmp"])
+@pytest.mark.parametrize("packed", [zlib.compress(b"a"), zlib.compress(b"a" * 100)[:-20] + b"no zlib"])
+def test_the_same_text_again_and_again_is_unpacked_a_bounded_number_of_times(monkeypatch, keyword, packed):
+    unpacked = []
+    real = zlib.decompressobj
+
+    def counted():
+        unpacked.append(1)
+        return real()
+
+    data = png(4, 4, *[chunk(b"iTXt", keyword + b"\x00\x01\x00\x00\x00" + packed)] * 3000)
+    monkeypatch.setattr("retrieval.images.blocks.zlib.decompressobj", counted)
+    find_blocks(data, "PNG")
+    assert 1 <= len(unpacked) <= 200
+
+
+def test_nested_descriptions_are_not_read_once_a_level():
+    depth = 2000
+    packet = (
+        b'<x xmlns:r="http://www.w3.org/1999/02/22-rdf-syntax-ns#" xmlns:c="urn:c">'
+        + b"<r:Description><c:a>" * depth
+        + b"<r:li>x</r:li>" * depth
+        + b"</c:a></r:Description>" * depth
+        + b"</x>"
+    )
+    assert words.read_xmp(packet) == {"urn:ca": ["x"] * depth}
 
 
 def test_a_million_tiny_metadata_segments_take_no_time():

@@ -50,7 +50,7 @@ def test_unchanged_run_imports_no_database_toolkit_and_no_model(catalog: Path, p
 def test_cold_query_imports_no_torch_and_no_database_toolkit(photos: Path, tmp_path: Path) -> None:
     from indexer import index_folder
 
-    index_folder(photos, catalog=tmp_path / "c", model="starter:lite0-fast")
+    index_folder(tmp_path / "c", photos, model="starter:lite0-fast")
     assert loaded("find", "a red wall", "--json", "--all", "--catalog", str(tmp_path / "c")) <= {
         "numpy",
         "onnxruntime",

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from indexer import IndexReport, index_folder
-from retrieval import Catalog
+from retrieval import Catalog, Filter
 from retrieval.db import reads
 from retrieval.db.reader import open_reader
 from retrieval.encoders.toy import ToyEncoder
-from retrieval.errors import CatalogBusy, CatalogError
+from retrieval.errors import CatalogBusy, CatalogError, EncoderMismatch, ModelError
 from tests.conftest import draw
 
 Index = Callable[..., IndexReport]
@@ -35,9 +35,28 @@ def rows(catalog: Path) -> list[tuple[object, ...]]:
     """Everything the catalog says of its pictures but the time it was said."""
     with Catalog(catalog) as opened:
         return opened._reader.rows(
-            "SELECT i.id, i.path, i.content_hash, i.width, i.missing_at IS NULL, e.vector, e.aux "
-            "FROM images i LEFT JOIN embeddings e ON e.image_id = i.id ORDER BY i.id"
+            "SELECT i.id, i.path, i.content_hash, i.width, i.missing_at IS NULL, e.vector, e.aux, "
+            "i.size, i.mtime_ns, i.format, i.height, i.taken_at, i.taken_offset, i.taken_source, "
+            "i.camera_model, i.description, i.keywords, e.encoder_id "
+            "FROM images i LEFT JOIN embeddings e ON e.image_id = i.id ORDER BY i.id, e.encoder_id"
         )
+
+
+@pytest.fixture
+def other_model(monkeypatch: pytest.MonkeyPatch) -> type[ToyEncoder]:
+    """A second model, registered as real ones are."""
+    from retrieval import registry
+
+    class OtherEncoder(ToyEncoder):
+        id = "toy/other/1"
+        spec = "other"
+
+        def __init__(self, spec: str = "other") -> None:
+            super().__init__()
+
+    monkeypatch.setattr("tests.test_index.OtherEncoder", OtherEncoder, raising=False)
+    monkeypatch.setitem(registry.ENCODERS, "other", "tests.test_index:OtherEncoder")
+    return OtherEncoder
 
 
 def no_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,7 +80,7 @@ def test_second_run_changes_nothing(photos: Path, tmp_path: Path, index: Index) 
 
 def test_unchanged_run_loads_no_encoder(catalog: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("retrieval.registry.load_encoder", lambda spec: pytest.fail(f"{spec} was loaded"))
-    assert figures(index_folder(photos, catalog=catalog)) == {"unchanged": 6}
+    assert figures(index_folder(catalog, photos)) == {"unchanged": 6}
 
 
 def test_ids_follow_the_order_of_paths(catalog: Path) -> None:
@@ -274,8 +293,11 @@ def test_metadata_goes_into_rows(tmp_path: Path, index: Index) -> None:
     with Catalog(tmp_path / "catalog") as opened:
         (hit,) = opened.search("red")
         assert hit.taken_at == "2023-07-02T15:30:12+02:00"
-        assert opened.search("red", camera="eos", after="2023-07", before="2023-08")[0].path == hit.path
-        assert len(opened.search("red", before="2023-07-02")) == 0
+        assert (
+            opened.search("red", where=Filter(camera="eos", after="2023-07", before="2023-08"))[0].path
+            == hit.path
+        )
+        assert len(opened.search("red", where=Filter(before="2023-07-02"))) == 0
 
 
 def test_file_time_is_taken_honestly(photos: Path, catalog: Path) -> None:
@@ -347,18 +369,12 @@ def test_queries_work_while_indexing(tmp_path: Path, index: Index, monkeypatch: 
 
 
 def test_model_switch_keeps_old_vectors_until_complete(
-    photos: Path, catalog: Path, index: Index, monkeypatch: pytest.MonkeyPatch
+    photos: Path,
+    catalog: Path,
+    index: Index,
+    monkeypatch: pytest.MonkeyPatch,
+    other_model: type[ToyEncoder],
 ) -> None:
-    from retrieval import registry
-
-    class OtherEncoder(ToyEncoder):
-        id = "toy/other/1"
-
-        def __init__(self, spec: str) -> None:
-            super().__init__()
-
-    monkeypatch.setattr("tests.test_index.OtherEncoder", OtherEncoder, raising=False)
-    monkeypatch.setitem(registry.ENCODERS, "other", "tests.test_index:OtherEncoder")
     monkeypatch.setattr(ToyEncoder, "batch_size", 2)
     report = index(photos, model="other", stopped=_after(3))
     assert report.interrupted
@@ -381,30 +397,20 @@ def _after(calls: int) -> Callable[[], bool]:
 
 
 def test_switch_waits_for_pictures_on_an_absent_disk(
-    photos: Path, tmp_path: Path, catalog: Path, index: Index, monkeypatch: pytest.MonkeyPatch
+    photos: Path, tmp_path: Path, catalog: Path, index: Index, other_model: type[ToyEncoder]
 ) -> None:
-    from retrieval import registry
-
-    class ThirdEncoder(ToyEncoder):
-        id = "toy/third/1"
-
-        def __init__(self, spec: str) -> None:
-            super().__init__()
-
-    monkeypatch.setattr("tests.test_index.ThirdEncoder", ThirdEncoder, raising=False)
-    monkeypatch.setitem(registry.ENCODERS, "third", "tests.test_index:ThirdEncoder")
     draw(tmp_path / "usb" / "pink.png", "pink")
     index(tmp_path / "usb")
     (tmp_path / "usb").rename(tmp_path / "unplugged")
     notes: list[str] = []
-    index(photos, model="third", progress=lambda s, f: notes.append(f["text"]) if s == "note" else None)
+    index(photos, model="other", progress=lambda s, f: notes.append(f["text"]) if s == "note" else None)
     assert any("disks that are not here" in note for note in notes)
     with Catalog(catalog) as opened:
         assert opened.status().encoder == "toy/colours/1"
     (tmp_path / "unplugged").rename(tmp_path / "usb")
-    index(photos, model="third")
+    index(photos, model="other")
     with Catalog(catalog) as opened:
-        assert opened.status().encoder == "toy/third/1"
+        assert opened.status().encoder == "toy/other/1"
 
 
 def test_vectors_are_float16_rows_with_checksums(catalog: Path) -> None:
@@ -417,3 +423,171 @@ def test_vectors_are_float16_rows_with_checksums(catalog: Path) -> None:
     reader.close()
     assert len(stored) == 6
     assert all(len(vector) == 2 * active.dim for _, vector, _, _ in stored)
+
+
+def test_same_name_with_new_weights_is_embedded_anew(
+    photos: Path, catalog: Path, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ToyEncoder, "id", "toy/colours/2")
+    with Catalog(catalog) as opened, pytest.raises(EncoderMismatch, match="search index --model toy"):
+        opened.search("red")
+    draw(photos / "new.png", "pink")
+    with pytest.raises(EncoderMismatch, match="search index --model toy"):
+        index(photos, model=None)
+    index(photos)
+    assert len(found(catalog, "red")) == 2
+    with Catalog(catalog) as opened:
+        assert opened.status().encoder == "toy/colours/2"
+
+
+def test_passing_trouble_during_a_switch_is_made_up_for(
+    photos: Path,
+    catalog: Path,
+    index: Index,
+    monkeypatch: pytest.MonkeyPatch,
+    other_model: type[ToyEncoder],
+) -> None:
+    from indexer.embed import _Line
+    from indexer.loader import Loaded
+
+    take = _Line._take
+
+    def trouble(self: _Line, items: list[Loaded], encoded: object) -> None:
+        for number, item in enumerate(items):
+            if item.path.endswith(b"/red.png"):
+                bad = Loaded(item.key, item.path, item.size, item.mtime_ns, reason="unreadable")
+                kept = [row for row in range(len(items)) if row != number]
+                vectors = type(encoded)(encoded.vectors[kept], [encoded.aux[row] for row in kept])  # type: ignore[attr-defined]
+                return take(self, [*items[:number], bad, *items[number + 1 :]], vectors)
+        return take(self, items, encoded)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_Line, "_take", trouble)
+        assert index(photos, model="other").failed == 1
+    with Catalog(catalog) as opened:
+        assert opened.status().encoder == "toy/colours/1"
+    assert index(photos, model="other").failed == 0
+    with Catalog(catalog) as opened:
+        assert opened.status().encoder == "toy/other/1"
+        assert opened.failures() == []
+        assert len(opened.search("red")) == 2
+
+
+def test_file_that_is_again_as_it_was_leaves_the_failures(photos: Path, catalog: Path, index: Index) -> None:
+    path = photos / "red.png"
+    good, stat = path.read_bytes(), path.stat()
+    path.write_bytes(b"junk")
+    assert index(photos).failed == 1
+    path.write_bytes(good)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert figures(index(photos)) == {"unchanged": 6}
+    with Catalog(catalog) as opened:
+        assert opened.failures() == []
+
+
+def test_folders_indexed_by_themselves_survive_the_indexing_of_their_parent(
+    tmp_path: Path, index: Index
+) -> None:
+    draw(tmp_path / "p" / ".private" / "a.png", "red")
+    draw(tmp_path / "p" / "usb" / "b.png", "red", mark=2)
+    draw(tmp_path / "p" / "c.png", "red", mark=3)
+    index(tmp_path / "p" / ".private")
+    index(tmp_path / "p" / "usb")
+    (tmp_path / "p" / "usb" / "b.png").rename(tmp_path / "b.png")
+    assert figures(index(tmp_path / "p")) == {"added": 1}
+    assert set(found(tmp_path / "catalog", "red")) == {"a.png", "b.png", "c.png"}
+    (tmp_path / "b.png").rename(tmp_path / "p" / "usb" / "b.png")
+    (tmp_path / "p" / "usb" / "d.png").write_bytes((tmp_path / "p" / "c.png").read_bytes())
+    (tmp_path / "p" / "usb" / "b.png").unlink()
+    assert index(tmp_path / "p").missing == 1
+
+
+def test_dates_of_names_and_files_belong_to_each_copy(tmp_path: Path, index: Index) -> None:
+    first = draw(tmp_path / "p" / "IMG_20200101_120000.png", "red")
+    index(tmp_path / "p")
+    shutil.copy(first, tmp_path / "p" / "IMG_20210101_120000.png")
+    index(tmp_path / "p")
+    first.rename(tmp_path / "p" / "IMG_20220101_120000.png")
+    index(tmp_path / "p")
+    with Catalog(tmp_path / "catalog") as opened:
+        dates = {hit.path.name: hit.taken_at for hit in opened.search("red")}
+    assert dates == {
+        "IMG_20210101_120000.png": "2021-01-01T12:00:00",
+        "IMG_20220101_120000.png": "2022-01-01T12:00:00",
+    }
+
+
+def test_copy_whose_vector_was_lost_is_embedded_again(photos: Path, catalog: Path, index: Index) -> None:
+    import sqlite3
+    from contextlib import closing
+
+    shutil.copy(photos / "red.png", photos / "b.png")
+    index(photos)
+    with closing(sqlite3.connect(catalog / "catalog.db")) as connection, connection:
+        connection.execute(
+            "DELETE FROM embeddings WHERE image_id = (SELECT id FROM images WHERE path = ?)",
+            (os.fsencode(photos / "red.png"),),
+        )
+    shutil.copy(photos / "red.png", photos / "c.png")
+    assert figures(index(photos)) == {"unchanged": 7, "added": 1}
+    assert all(row[5] for row in rows(catalog))
+    assert {"red.png", "b.png", "c.png"} <= set(found(catalog, "red"))
+
+
+def test_picture_moved_during_a_switch_keeps_its_id(
+    photos: Path, catalog: Path, index: Index, other_model: type[ToyEncoder]
+) -> None:
+    before = {row[2]: row[0] for row in rows(catalog)}
+    (photos / "red.png").rename(photos / "z.png")
+    assert index(photos, model="other").moved == 1
+    assert {row[2]: row[0] for row in rows(catalog)} == before
+    with Catalog(catalog) as opened:
+        assert opened.status().encoder == "toy/other/1"
+    assert "z.png" in found(catalog, "red")
+
+
+def test_catalog_made_for_an_encoder_is_indexed_with_it(photos: Path, tmp_path: Path) -> None:
+    class MyEncoder(ToyEncoder):
+        id = "mine/1"
+        spec = "mine"
+
+    encoder = MyEncoder()
+    with Catalog(tmp_path / "c", encoder=encoder, create=True) as opened:
+        assert opened.status().images == 0
+        report = index_folder(opened, photos)
+        assert (report.added, report.encoder, report.failures) == (6, "mine/1", ())
+        assert len(opened.search("red")) == 2
+        assert index_folder(opened, photos).unchanged == 6
+    with Catalog(tmp_path / "c") as opened, pytest.raises(ModelError, match="made with the model 'mine'"):
+        opened.search("red")
+
+
+def test_read_only_catalog_writes_nothing(photos: Path, catalog: Path, index: Index) -> None:
+    shutil.rmtree(catalog / "cache")
+    with Catalog(catalog, readonly=True) as opened:
+        assert len(opened.search("red")) == 2
+        for refused in (
+            lambda: opened.forget(photos),
+            opened.gc,
+            opened.rebuild,
+            lambda: index_folder(opened, photos),
+        ):
+            with pytest.raises(CatalogError, match="reading only"):
+                refused()
+    assert not (catalog / "cache").exists()
+
+
+def test_report_names_its_failures(photos: Path, catalog: Path, index: Index) -> None:
+    (photos / "bad.jpg").write_bytes(b"")
+    for _ in range(2):
+        (failure,) = index(photos).failures
+        assert (failure.path, failure.reason) == (photos / "bad.jpg", "empty")
+
+
+def test_refused_model_leaves_no_catalog_behind(photos: Path, tmp_path: Path, index: Index) -> None:
+    with pytest.raises(ModelError):
+        index(photos, model="nonsense")
+    with pytest.raises(ModelError):
+        index(photos, model="open_clip:ViT-B-32/laion2b_s34b_b79k")
+    with pytest.raises(CatalogError):
+        Catalog(tmp_path / "catalog")

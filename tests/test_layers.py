@@ -31,7 +31,7 @@ HOMES = {
     "sqlalchemy": ("retrieval/db/", "alembic/"),
     "alembic": ("retrieval/db/", "alembic/"),
     "faiss": ("retrieval/stores/faiss.py",),
-    "torch": ("retrieval/encoders/open_clip.py", "indexer/export.py"),
+    "torch": ("retrieval/encoders/open_clip.py",),
     "open_clip": ("retrieval/encoders/open_clip.py",),
     "onnxruntime": ("retrieval/encoders/",),
     "click": ("cli.py",),

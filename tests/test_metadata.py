@@ -13,8 +13,8 @@ from PIL.TiffImagePlugin import IFDRational
 from indexer.metadata import read_metadata, with_file_time, words
 from indexer.metadata import taken as dates
 from retrieval.images import open_image
-from retrieval.images.blocks import read_exif
-from retrieval.types import Metadata
+from retrieval.images.exif import read_exif
+from retrieval.types import Metadata, clamped_ns
 
 XMP = """<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
@@ -157,6 +157,9 @@ def test_the_file_time_is_only_the_last_resort():
     known = Metadata(taken_at="2001-01-01T00:00:00", taken_source="gps")
     assert with_file_time(known, 10**18) is known
     assert with_file_time(Metadata(), 10**40).taken_at is None
+    for outside in (10**19, -(10**19), 2**63, -(2**63)):
+        assert with_file_time(Metadata(), clamped_ns(outside)).taken_at is None
+        assert dates.read_file_time(outside) is None
 
 
 @pytest.mark.parametrize(
@@ -257,6 +260,13 @@ def test_exif_is_read_from_every_container(kind):
     found = read(file({0x010F: "Leica", 0x0110: "Q2"}, ALL_TIMES["photo"], kind=kind))
     assert (found.camera_make, found.camera_model) == ("Leica", "Q2")
     assert found.taken_source == "exif-original"
+
+
+def test_the_words_of_a_part_are_not_those_of_the_picture():
+    part = """<c:Steps xmlns:c="urn:c"><rdf:Seq><rdf:li><rdf:Description><dc:title>A step</dc:title>
+    </rdf:Description></rdf:li></rdf:Seq></c:Steps>"""
+    assert read(file(packet=xmp(part))).title is None
+    assert read(file(packet=xmp(part + WORDS))).title == "Winter"
 
 
 def test_iptc_in_its_declared_character_set():

@@ -165,6 +165,7 @@ def test_a_proxy_is_asked_in_place_of_the_hub(monkeypatch: pytest.MonkeyPatch) -
 def test_short_names_and_specs_are_understood(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setitem(models.registry.ENCODERS, "plugin", "somewhere:Plugin")
     cases = {
         "siglip": config.QUALITY_MODEL,
         "ViT-B-32": "open_clip:ViT-B-32/laion2b_s34b_b79k",

@@ -51,7 +51,7 @@ class Terminal(io.StringIO):
 
 def hit(path: str | Path, rank: int = 1, **values: object) -> Hit:
     known = {"score": 0.31, "match": 0.75, "image_id": rank, "taken_at": "2021-07-03T10:11:12"}
-    return Hit(rank=rank, path=str(path), **{**known, **values})  # type: ignore[arg-type]
+    return Hit(rank=rank, path=Path(path), **{**known, **values})  # type: ignore[arg-type]
 
 
 def drawing(width: int, height: int) -> Image.Image:

@@ -54,7 +54,7 @@ def test_an_installed_wheel_makes_a_catalog_and_answers(wheel: Path, tmp_path: P
         "import retrieval, indexer, cli; from retrieval.db.migrate import scripts;"
         "print(retrieval.__file__); print(scripts());"
         "from indexer import index_folder; from retrieval import Catalog;"
-        "print(index_folder('photos', catalog='c', model='toy').added);"
+        "print(index_folder('c', 'photos', model='toy').added);"
         "print(len(Catalog('c').search('red')))"
     )
     result = subprocess.run(

@@ -20,6 +20,7 @@ from indexer.loader.budget import Budget, ClosedError
 from indexer.loader.lane import CLOCK_SECONDS, Lane, Outcome, Terms
 from retrieval import config
 from retrieval.errors import RetrievalError
+from retrieval.types import clamped_ns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -236,4 +237,4 @@ def make_task(path: str | bytes, key: Any = None) -> Task:
     """A task for a file whose size and time nobody has looked up yet."""
     place = Path(os.fsdecode(path)).absolute()
     seen = place.stat()
-    return Task(os.fsencode(place), seen.st_size, seen.st_mtime_ns, key)
+    return Task(os.fsencode(place), seen.st_size, clamped_ns(seen.st_mtime_ns), key)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from indexer.metadata.words import Properties
-    from retrieval.images.blocks import Exif, Value
     from retrieval.images.decode import Picture
+    from retrieval.images.exif import Exif, Value
 
 _COMPANY = re.compile(
     r"[\s,]+(?:corporation|corp\.?|company|co\.?,? ?ltd\.?|ltd\.?|inc\.?|gmbh|ag|imaging|optical|electronics|"

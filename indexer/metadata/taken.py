@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
+from retrieval.types import MAX_NS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -111,6 +113,8 @@ def _name_moments(name: str) -> Iterator[datetime]:
 
 def read_file_time(mtime_ns: int) -> Taken | None:
     """The file's own time, in this machine's time zone: the last resort."""
+    if abs(mtime_ns) >= MAX_NS:
+        return None
     try:
         moment = datetime.fromtimestamp(mtime_ns // 1_000_000_000).astimezone()
     except (OverflowError, OSError, ValueError):

@@ -6,7 +6,8 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
+    from xml.etree.ElementTree import Element
 
 MAX_TEXT = 4000
 MAX_KEYWORDS = 200
@@ -111,7 +112,7 @@ def read_xmp(packet: bytes) -> Properties:
     found: Properties = {}
     try:
         tree = fromstring(packet, forbid_dtd=True)
-        for node in tree.iter(_RDF + "Description"):
+        for node in _descriptions(tree):
             for name, value in node.attrib.items():
                 found.setdefault(_plain(name), []).append(value)
             for child in node:
@@ -123,6 +124,20 @@ def read_xmp(packet: bytes) -> Properties:
     except (ParseError, DefusedXmlException, ValueError, LookupError, UnicodeError):
         return found
     return found
+
+
+def _descriptions(tree: Element) -> Iterator[Element]:
+    """Those that speak of the picture: one inside another speaks of a part, such as a step of its history.
+
+    Each part of the tree is so looked at once, however deep a hostile packet nests them.
+    """
+    pending = [tree]
+    while pending:
+        node = pending.pop()
+        if node.tag == _RDF + "Description":
+            yield node
+        else:
+            pending.extend(reversed(node))
 
 
 def _plain(name: str) -> str:

@@ -31,6 +31,8 @@ def open_engine(location: Location) -> Engine:
                 f"The database driver '{error.name}' is not installed. For PostgreSQL: "
                 "pip install 'picture-search[postgres]'"
             ) from error
+    if location.url is not None and engine.dialect.name == "sqlite":
+        raise CatalogError(f"'{location.name}' names no database file. Write sqlite:////path/to/catalog.db.")
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _set_pragmas)
         event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
+import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +13,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 from sqlalchemy import Connection, delete, insert, select, update
-from sqlalchemy.exc import DatabaseError, DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from retrieval.config import Location
 from retrieval.db import migrate
@@ -20,6 +22,9 @@ from retrieval.db.reader import CHUNK
 from retrieval.db.schema import Embedding, Encoder, FailureRow, Image, Root, TextRow
 from retrieval.errors import CatalogBusy, CatalogError
 from retrieval.types import checksum, under
+
+FILE_SOURCES = ("file-name", "file-mtime")
+"""Times that belong to a file, not to the picture in it: a copy or a move has its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,8 @@ class NewImage:
     values: dict[str, Any]
     vector: Vector | None = None
     source_id: int | None = None
+    taken: dict[str, Any] = field(default_factory=dict)
+    """For a copy whose source was dated by its name or its file: what those of the copy say."""
 
 
 @dataclass(slots=True)
@@ -49,6 +56,8 @@ class Batch:
     embedded: list[tuple[int, Vector]] = field(default_factory=list)
     refreshed: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     """Same content at a new path or with a new time, or back again: only columns change."""
+    retimed: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    """What a new name or time says of when a picture was taken, where the picture itself says nothing."""
     failed: list[dict[str, Any]] = field(default_factory=list)
     healed: list[bytes] = field(default_factory=list)
 
@@ -121,7 +130,6 @@ class Writer:
 
     def commit(self, batch: Batch, *, encoder_id: int) -> None:
         with self._transaction() as connection:
-            generation = self._next_generation(connection, encoder_id)
             rows: list[dict[str, Any]] = []
 
             def embed(image_id: int, vector: Vector) -> None:
@@ -132,7 +140,6 @@ class Writer:
                         "vector": vector.data,
                         "aux": vector.aux,
                         "checksum": checksum(vector.data, vector.aux),
-                        "generation": generation,
                     }
                 )
 
@@ -153,8 +160,12 @@ class Writer:
                 embed(image_id, new)
             for image_id, values in batch.refreshed:
                 connection.execute(update(Image).where(Image.id == image_id).values(values))
+            for image_id, taken in batch.retimed:
+                by_file = Image.taken_source.is_(None) | Image.taken_source.in_(FILE_SOURCES)
+                connection.execute(update(Image).where(Image.id == image_id, by_file).values(taken))
             if rows:
-                connection.execute(insert(Embedding), rows)
+                generation = self._next_generation(connection, encoder_id)
+                connection.execute(insert(Embedding), [{**row, "generation": generation} for row in rows])
             for part in _chunks([*batch.healed, *(row["path"] for row in batch.failed)]):
                 connection.execute(delete(FailureRow).where(FailureRow.path.in_(part)))
             if batch.failed:
@@ -205,16 +216,14 @@ class Writer:
                 connection.execute(
                     delete(Embedding).where(Embedding.encoder_id == encoder_id, Embedding.image_id.in_(part))
                 )
-            connection.execute(
-                update(Encoder).where(Encoder.id == encoder_id).values(epoch=Encoder.epoch + 1)
-            )
+            connection.execute(update(Encoder).where(Encoder.id == encoder_id).values(epoch=_new_epoch()))
 
     def drop_orphans(self) -> None:
         """Remove vectors that belong to no picture or no encoder."""
         with self._transaction() as connection:
             connection.execute(delete(Embedding).where(Embedding.image_id.not_in(select(Image.id))))
             connection.execute(delete(Embedding).where(Embedding.encoder_id.not_in(select(Encoder.id))))
-            connection.execute(update(Encoder).values(epoch=Encoder.epoch + 1))
+            connection.execute(update(Encoder).values(epoch=_new_epoch()))
 
     def compact(self) -> None:
         """Give free pages back to the disk, where the database knows how."""
@@ -226,10 +235,11 @@ class Writer:
             cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _next_generation(self, connection: Connection, encoder_id: int) -> int:
-        connection.execute(
-            update(Encoder).where(Encoder.id == encoder_id).values(generation=Encoder.generation + 1)
-        )
-        return int(connection.scalar(select(Encoder.generation).where(Encoder.id == encoder_id)) or 0)
+        """A number that grows and is never given twice, not even after a backup was restored."""
+        current = connection.scalar(select(Encoder.generation).where(Encoder.id == encoder_id)) or 0
+        generation = max(int(current) + 1, time.time_ns() // 1000)
+        connection.execute(update(Encoder).where(Encoder.id == encoder_id).values(generation=generation))
+        return generation
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[Connection]:
@@ -238,27 +248,32 @@ class Writer:
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
-        name = self._location.name
+        """Turn the database's errors into ours: the one place that does so for writing."""
         try:
             yield
-        except OperationalError as error:
-            text = str(error.orig)
-            if "locked" in text or "busy" in text:
-                raise CatalogBusy(f"The catalog at {name} is being written by another process.") from error
-            if "full" in text:
-                raise CatalogError(
-                    f"The disk that holds {name} is full; everything committed so far is kept. "
-                    "Free some space and run the same command again."
-                ) from error
-            raise CatalogError(f"The catalog at {name} cannot be written: {text}") from error
         except IntegrityError:
             raise  # a mistake of ours, never of the person
-        except DatabaseError as error:
-            raise CatalogError(
-                f"The catalog at {name} is damaged: {error.orig}. See what can be mended: search doctor"
-            ) from error
         except DBAPIError as error:
-            raise CatalogError(f"The catalog at {name} cannot be written: {error.orig}") from error
+            raise self._said(error.orig or error, operational=isinstance(error, OperationalError)) from error
+        except sqlite3.Error as error:
+            raise self._said(error, operational=isinstance(error, sqlite3.OperationalError)) from error
+
+    def _said(self, error: BaseException, *, operational: bool) -> CatalogError:
+        name, text = self._location.name, str(error)
+        if "locked" in text or "busy" in text:
+            return CatalogBusy(
+                f"The catalog at {name} is being written by another process. Try again shortly."
+            )
+        if "full" in text or "disk I/O error" in text:
+            return CatalogError(
+                f"The disk that holds {name} is full or failing ({text}); everything committed so far is "
+                "kept. Make room and run the same command again."
+            )
+        if operational:
+            return CatalogError(f"The catalog at {name} cannot be written: {text}. See: search doctor")
+        return CatalogError(
+            f"The catalog at {name} is damaged: {text}. See what can be mended: search doctor"
+        )
 
 
 def acquire(location: Location) -> FileLock:
@@ -304,7 +319,8 @@ def _insert(connection: Connection, items: Sequence[NewImage]) -> list[int]:
 
 def _copied(connection: Connection, item: NewImage) -> dict[str, Any]:
     source = connection.execute(select(Image.__table__).where(Image.id == item.source_id)).mappings().one()
-    return {**{key: value for key, value in source.items() if key != "id"}, **item.values}
+    taken = item.taken if source["taken_source"] in (None, *FILE_SOURCES) else {}
+    return {**{key: value for key, value in source.items() if key != "id"}, **taken, **item.values}
 
 
 def _vector_of(connection: Connection, encoder_id: int, image_id: int | None) -> Vector | None:
@@ -321,7 +337,7 @@ def _drop_vectors(connection: Connection, image_id: int, *, renewed_by: int) -> 
     held = select(Embedding.encoder_id).where(
         Embedding.image_id == image_id, Embedding.encoder_id != renewed_by
     )
-    connection.execute(update(Encoder).where(Encoder.id.in_(held)).values(epoch=Encoder.epoch + 1))
+    connection.execute(update(Encoder).where(Encoder.id.in_(held)).values(epoch=_new_epoch()))
     connection.execute(delete(Embedding).where(Embedding.image_id == image_id))
 
 
@@ -332,7 +348,12 @@ def _delete_images(connection: Connection, image_ids: Sequence[int]) -> None:
         connection.execute(delete(Embedding).where(Embedding.image_id.in_(part)))
         connection.execute(delete(TextRow).where(TextRow.image_id.in_(part)))
         connection.execute(delete(Image).where(Image.id.in_(part)))
-    connection.execute(update(Encoder).values(epoch=Encoder.epoch + 1))
+    connection.execute(update(Encoder).values(epoch=_new_epoch()))
+
+
+def _new_epoch() -> int:
+    """A number that no state of this catalog had before."""
+    return secrets.randbits(62)
 
 
 def _chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:

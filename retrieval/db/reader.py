@@ -68,6 +68,18 @@ def open_reader(location: Location) -> Reader:
     return reader
 
 
+def holds_something(location: Location) -> bool:
+    """Whether a database file with tables is at the place, ours or not."""
+    if location.url is not None or not location.database.is_file():
+        return False
+    with translated(location), contextlib.closing(_connect(location)) as connection:
+        return bool(connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0])
+
+
+class NoTable(CatalogError):
+    """A table that was asked for is not there."""
+
+
 def not_found(location: Location) -> str:
     if location.folder.is_file():
         return f"{location.name} is a file, not a catalog folder. Name another with --catalog."
@@ -78,11 +90,12 @@ def check_schema(reader: Reader, location: Location) -> None:
     """Refuse a database that is not ours, or not of this version's schema."""
     try:
         found = [row[0] for row in reader.rows("SELECT version_num FROM alembic_version")]
-    except CatalogBusy:
-        raise
-    except CatalogError as error:
+    except NoTable as error:
         raise CatalogNotFound(
-            f"{location.name} holds no catalog of this program ({error}). Name another with --catalog."
+            f"{location.name} holds no catalog of this program. Name another with --catalog, "
+            "or index into this one: search index PATH --catalog " + location.name
+            if not holds_something(location)
+            else f"{location.database} is a database of another program. Name another with --catalog."
         ) from error
     revision = found[0] if found else None
     if revision == HEAD:
@@ -146,8 +159,10 @@ def _connect(location: Location) -> sqlite3.Connection:
     )
     try:
         connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
-    except sqlite3.OperationalError:
+    except sqlite3.OperationalError as error:
         connection.close()
+        if "unable to open" not in str(error) and "readonly" not in str(error):
+            raise
         # A WAL database in a folder that cannot be written has no place for its shared memory;
         # with no log left over, the file alone is the whole truth.
         log = location.database.with_name(location.database.name + "-wal")
@@ -166,6 +181,8 @@ def translated(location: Location) -> Iterator[None]:
         yield
     except sqlite3.OperationalError as error:
         text = str(error)
+        if "no such table" in text:
+            raise NoTable(text) from error
         if "locked" in text or "busy" in text:
             raise CatalogBusy(
                 f"The catalog at {location.name} is being written by another process. Try again shortly."

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from retrieval.db.reader import Reader, Row, chunks
+from retrieval.errors import TRANSIENT_REASONS
 from retrieval.types import under
 
 
@@ -116,6 +117,13 @@ def failures(reader: Reader) -> list[tuple[bytes, str, str]]:
     return [(bytes(path), reason, detail) for path, reason, detail in rows]
 
 
+def standing_failures(reader: Reader) -> set[bytes]:
+    """Files that are not tried again until they change."""
+    marks, parameters = next(chunks(TRANSIENT_REASONS))
+    rows = reader.rows(f"SELECT path FROM failures WHERE reason NOT IN ({marks})", **parameters)
+    return {bytes(row[0]) for row in rows}
+
+
 def failed_files(reader: Reader, folder: bytes) -> dict[bytes, tuple[int, int, str]]:
     """Known-bad files inside a folder: size, time and reason."""
     low, high = under(folder)
@@ -137,16 +145,6 @@ def files_under(reader: Reader, folder: bytes) -> list[FileRow]:
     ]
 
 
-def missing_files(reader: Reader) -> list[FileRow]:
-    return [_file(row) for row in reader.rows(f"{FILE} WHERE missing_at IS NOT NULL ORDER BY id")]
-
-
-def files(reader: Reader) -> Iterator[FileRow]:
-    """Every visible file, by path."""
-    for row in reader.stream(f"{FILE} WHERE missing_at IS NULL ORDER BY path"):
-        yield _file(row)
-
-
 def _file(row: Row) -> FileRow:
     return FileRow(int(row[0]), bytes(row[1]), int(row[2]), int(row[3]), bytes(row[4]), bool(row[5]))
 
@@ -161,19 +159,31 @@ def unembedded(reader: Reader, encoder_id: int) -> list[FileRow]:
     return [_file(row) for row in rows]
 
 
-def embedded_files(reader: Reader, encoder_id: int, sizes: Sequence[int]) -> list[FileRow]:
-    """Files of the given sizes that an encoder has a vector of: candidates for moves and copies."""
-    found: list[FileRow] = []
+def files_of_sizes(reader: Reader, encoder_id: int, sizes: Sequence[int]) -> list[tuple[FileRow, bool]]:
+    """Files of the given sizes, each with whether an encoder has a vector of it."""
+    found: list[tuple[FileRow, bool]] = []
     for marks, parameters in chunks(sizes):
         rows = reader.rows(
-            "SELECT i.id, i.path, i.size, i.mtime_ns, i.content_hash, i.missing_at IS NOT NULL "
-            "FROM images i JOIN embeddings e ON e.image_id = i.id AND e.encoder_id = :e "
+            "SELECT i.id, i.path, i.size, i.mtime_ns, i.content_hash, i.missing_at IS NOT NULL, "
+            "e.image_id IS NOT NULL FROM images i "
+            "LEFT JOIN embeddings e ON e.image_id = i.id AND e.encoder_id = :e "
             f"WHERE i.size IN ({marks}) ORDER BY i.id",
             e=encoder_id,
             **parameters,
         )
-        found.extend(_file(row) for row in rows)
+        found.extend((_file(row), bool(row[6])) for row in rows)
     return found
+
+
+def has_generation(reader: Reader, encoder_id: int, generation: int) -> bool:
+    """Whether the rows still hold vectors of that generation: a cache of another history fits none."""
+    return bool(
+        reader.rows(
+            "SELECT 1 FROM embeddings WHERE encoder_id = :e AND generation = :g LIMIT 1",
+            e=encoder_id,
+            g=generation,
+        )
+    )
 
 
 def hidden_ids(reader: Reader) -> list[int]:

@@ -1,18 +1,17 @@
-"""The read path for databases other than a catalog folder's SQLite file."""
+"""The read path for databases other than SQLite files."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 from typing import Any
 
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
 from retrieval.config import Location
 from retrieval.db.engine import open_engine
-from retrieval.db.reader import Row
+from retrieval.db.reader import NoTable, Row
 from retrieval.errors import CatalogError
 
 
@@ -40,9 +39,7 @@ class SqlReader:
             yield
             return
         with self._translated(), self._engine.connect() as connection:
-            if connection.dialect.name != "sqlite":
-                connection = connection.execution_options(isolation_level="REPEATABLE READ")
-            self._held = connection
+            self._held = connection.execution_options(isolation_level="REPEATABLE READ")
             try:
                 yield
             finally:
@@ -51,15 +48,11 @@ class SqlReader:
     def size(self) -> int:
         if self._engine.dialect.name == "postgresql":
             return int(self.rows("SELECT pg_database_size(current_database())")[0][0])
-        if self._engine.dialect.name == "sqlite" and self._engine.url.database:
-            return os.stat(self._engine.url.database).st_size
         return 0
 
     def check(self) -> list[str]:
         """A database server looks after its own pages; only SQLite has to be asked."""
-        if self._engine.dialect.name != "sqlite":
-            return []
-        return [str(row[0]) for row in self.rows("PRAGMA integrity_check(20)") if row[0] != "ok"]
+        return []
 
     def close(self) -> None:
         self._engine.dispose()
@@ -77,6 +70,12 @@ class SqlReader:
     def _translated(self) -> Iterator[None]:
         try:
             yield
+        except ProgrammingError as error:
+            if type(error.orig).__name__ == "UndefinedTable":
+                raise NoTable(str(error.orig)) from error
+            raise CatalogError(
+                f"The catalog at {self._location.name} cannot be read: {error.orig}"
+            ) from error
         except OperationalError as error:
             raise CatalogError(
                 f"The catalog at {self._location.name} cannot be reached: {error.orig}"

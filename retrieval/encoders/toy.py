@@ -65,6 +65,7 @@ class ToyEncoder:
     """Deterministic and weightless."""
 
     id = "toy/colours/1"
+    spec = "toy"
     dim = DIM
     batch_size = 16
     parallel = 1

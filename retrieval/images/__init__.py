@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from retrieval import config
 from retrieval.errors import ImageTooLarge, ImageUnreadable
+from retrieval.types import clamped_ns
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -58,7 +59,7 @@ def raw_available() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class FileContent:
-    """A whole file, and what the open descriptor said of it."""
+    """A whole file, and what the open descriptor said of it; `mtime_ns` fits in 64 bits."""
 
     data: bytes
     size: int
@@ -94,7 +95,7 @@ def read_file(path: str | bytes | Path, *, allow: Callable[[int], None] | None =
     seen = (after.st_size, after.st_mtime_ns)
     if seen != (before.st_size, before.st_mtime_ns) or len(data) != before.st_size:
         raise ImageUnreadable("The file was being written while it was read", reason="changed")
-    return FileContent(data, before.st_size, before.st_mtime_ns)
+    return FileContent(data, before.st_size, clamped_ns(before.st_mtime_ns))
 
 
 def _read_up_to(descriptor: int, limit: int) -> bytes:

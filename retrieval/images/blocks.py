@@ -1,35 +1,35 @@
-"""Finds the metadata blocks of a picture file, and reads EXIF, without a picture library.
+"""Finds the metadata blocks of a picture file, without a picture library.
 
 Everything here is bounded and total: broken or hostile blocks give fewer answers, never
-an exception and never more work than a small multiple of the block's own size.
+an exception and never more work than a small multiple of the block's own size. All of it
+happens before the memory of a picture has been asked for, so nothing is copied or unpacked
+that nobody reads, and nothing twice.
 """
 
 from __future__ import annotations
 
-import struct
 import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from retrieval.images.exif import IPTC_TAG, MAX_BLOCK, read_exif, without_exif_prefix
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-MAX_BLOCK = 1 << 20
+MAX_TEXT = 1 << 16
 MAX_SEGMENTS = 200_000
 MAX_TEXTS = 200
-MAX_TAGS = 500
-MAX_NUMBERS = 64
 
-ORIENTATION = 0x0112
 XMP_TAG = 700
-IPTC_TAG = 33723
 
 _XMP_JPEG = b"http://ns.adobe.com/xap/1.0/\x00"
 _XMP_UUID = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 _EXIF_UUID = b"JpgTiffExif->JP2"
 
-Value = bytes | tuple[float, ...]
-Ifd = dict[int, Value]
+_XMP_KEYWORD = "XML:com.adobe.xmp"
+TEXT_KEYWORDS = frozenset({"Title", "Description", "Comment"})
+"""The PNG texts that are read; programs also store whole documents in others."""
 
 
 @dataclass(slots=True)
@@ -40,23 +40,7 @@ class Blocks:
     xmp: bytes = b""
     iptc: bytes = b""
     texts: dict[str, str] = field(default_factory=dict)
-    """Text chunks of a PNG by keyword."""
-
-
-@dataclass(frozen=True, slots=True)
-class Exif:
-    """The tags of the first picture, of its EXIF block and of its GPS block."""
-
-    main: Ifd = field(default_factory=dict)
-    photo: Ifd = field(default_factory=dict)
-    gps: Ifd = field(default_factory=dict)
-
-    @property
-    def orientation(self) -> int:
-        value = self.main.get(ORIENTATION)
-        if isinstance(value, tuple) and value and value[0] in range(1, 9):
-            return int(value[0])
-        return 1
+    """Text chunks of a PNG by keyword, those of `TEXT_KEYWORDS`."""
 
 
 def find_blocks(data: bytes, kind: str) -> Blocks:
@@ -118,13 +102,23 @@ def _iptc_of_resources(resources: bytes) -> bytes:
 
 
 def _find_in_png(data: bytes, blocks: Blocks) -> None:
+    texts = 0
     for kind, start, end in _png_chunks(data):
         if end - start > MAX_BLOCK:
             continue
         if kind == b"eXIf":
-            blocks.exif = blocks.exif or _without_exif_prefix(data[start:end])
-        elif kind in (b"tEXt", b"zTXt", b"iTXt") and len(blocks.texts) < MAX_TEXTS:
-            _add_png_text(kind, data[start:end], blocks)
+            blocks.exif = blocks.exif or without_exif_prefix(data[start:end])
+        elif kind in (b"tEXt", b"zTXt", b"iTXt") and texts < MAX_TEXTS:
+            name = data[start : min(end, start + 80)].partition(b"\x00")[0].decode("latin-1")
+            if name == _XMP_KEYWORD and not blocks.xmp and kind == b"iTXt":
+                texts += 1
+                blocks.xmp = _png_text(kind, data[start:end], MAX_BLOCK)
+            elif name in TEXT_KEYWORDS and name not in blocks.texts:
+                texts += 1
+                raw = _png_text(kind, data[start:end], MAX_TEXT)
+                text = raw.decode("utf-8", "replace") if kind == b"iTXt" else raw.decode("latin-1")
+                if text:
+                    blocks.texts[name] = text
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
@@ -155,28 +149,21 @@ def png_without_notes(data: bytes) -> bytes:
     return b"".join((*parts, data[kept_from:])) if parts else data
 
 
-def _add_png_text(kind: bytes, body: bytes, blocks: Blocks) -> None:
-    keyword, _, rest = body.partition(b"\x00")
-    name = keyword[:79].decode("latin-1")
+def _png_text(kind: bytes, body: bytes, limit: int) -> bytes:
+    """What comes after the keyword of a text chunk, unpacked, at most `limit` bytes of it."""
+    rest = body.partition(b"\x00")[2]
     if kind == b"tEXt":
-        text = rest.decode("latin-1")
-    elif kind == b"zTXt":
-        text = _inflate(rest[1:]).decode("latin-1")
-    else:
-        packed = rest[:1] == b"\x01"
-        rest = rest[2:].partition(b"\x00")[2].partition(b"\x00")[2]
-        raw = _inflate(rest) if packed else rest
-        if name == "XML:com.adobe.xmp":
-            blocks.xmp = blocks.xmp or raw
-            return
-        text = raw.decode("utf-8", "replace")
-    if text:
-        blocks.texts.setdefault(name, text)
+        return rest[:limit]
+    if kind == b"zTXt":
+        return _inflate(rest[1:], limit)
+    packed = rest[:1] == b"\x01"
+    rest = rest[2:].partition(b"\x00")[2].partition(b"\x00")[2]
+    return _inflate(rest, limit) if packed else rest[:limit]
 
 
-def _inflate(packed: bytes) -> bytes:
+def _inflate(packed: bytes, limit: int) -> bytes:
     try:
-        return zlib.decompressobj().decompress(packed, MAX_BLOCK)
+        return zlib.decompressobj().decompress(packed, limit)
     except zlib.error:
         return b""
 
@@ -190,7 +177,7 @@ def _find_in_webp(data: bytes, blocks: Blocks) -> None:
         size = int.from_bytes(data[at + 4 : at + 8], "little")
         if size <= MAX_BLOCK:
             if kind == b"EXIF":
-                blocks.exif = blocks.exif or _without_exif_prefix(data[at + 8 : at + 8 + size])
+                blocks.exif = blocks.exif or without_exif_prefix(data[at + 8 : at + 8 + size])
             elif kind == b"XMP ":
                 blocks.xmp = blocks.xmp or data[at + 8 : at + 8 + size]
         at += 8 + size + size % 2
@@ -219,14 +206,10 @@ def _find_in_jp2(data: bytes, blocks: Blocks) -> None:
             if name == _XMP_UUID:
                 blocks.xmp = blocks.xmp or body
             elif name == _EXIF_UUID:
-                blocks.exif = blocks.exif or _without_exif_prefix(body)
+                blocks.exif = blocks.exif or without_exif_prefix(body)
         if size < 8:
             return
         at += size
-
-
-def _without_exif_prefix(block: bytes) -> bytes:
-    return block[6:] if block.startswith(b"Exif\x00\x00") else block
 
 
 _FINDERS: dict[str, Callable[[bytes, Blocks], None]] = {
@@ -237,72 +220,3 @@ _FINDERS: dict[str, Callable[[bytes, Blocks], None]] = {
     "RAW": _find_in_tiff,
     "JPEG2000": _find_in_jp2,
 }
-
-_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
-_LETTERS = {3: "H", 4: "I", 5: "I", 6: "b", 8: "h", 9: "i", 10: "i", 11: "f", 12: "d", 13: "I"}
-_RATIONALS = (5, 10)
-
-
-def read_exif(block: bytes) -> Exif:
-    """The tags of an EXIF block or a TIFF file; whatever is broken is left out."""
-    block = _without_exif_prefix(block)
-    if block[:4] == b"II*\x00" or block[:2] in (b"IIRO", b"IIU\x00"):
-        order = "<"
-    elif block[:4] == b"MM\x00*":
-        order = ">"
-    else:
-        return Exif()
-    main = _read_ifd(block, int(_number(block, 4, order, "I")), order)
-    return Exif(
-        main,
-        _read_ifd(block, _offset(main.get(0x8769)), order),
-        _read_ifd(block, _offset(main.get(0x8825)), order),
-    )
-
-
-def _offset(value: Value | None) -> int:
-    return int(value[0]) if isinstance(value, tuple) and value else 0
-
-
-def _number(block: bytes, at: int, order: str, letter: str) -> float:
-    try:
-        return float(struct.unpack_from(order + letter, block, at)[0])
-    except struct.error:
-        return 0
-
-
-def _read_ifd(block: bytes, at: int, order: str) -> Ifd:
-    tags: Ifd = {}
-    if at < 8:
-        return tags
-    count = min(int(_number(block, at, order, "H")), MAX_TAGS)
-    for index in range(count):
-        entry = at + 2 + 12 * index
-        if entry + 12 > len(block):
-            break
-        tag, kind, number = struct.unpack_from(order + "HHI", block, entry)
-        size = _SIZES.get(kind)
-        if size is None or tag in tags:
-            continue
-        total = size * number
-        place = entry + 8 if total <= 4 else struct.unpack_from(order + "I", block, entry + 8)[0]
-        if kind in (1, 2, 7) or tag == IPTC_TAG:
-            # IPTC is bytes, though many programs declare it as numbers.
-            if total <= MAX_BLOCK:
-                tags[tag] = block[place : place + total]
-            continue
-        tags[tag] = _numbers(block, place, kind, min(number, MAX_NUMBERS), order)
-    return tags
-
-
-def _numbers(block: bytes, at: int, kind: int, count: int, order: str) -> tuple[float, ...]:
-    rational = kind in _RATIONALS
-    form = f"{order}{count * 2 if rational else count}{_LETTERS[kind]}"
-    try:
-        values = struct.unpack_from(form, block, at)
-    except struct.error:
-        return ()
-    if not rational:
-        return tuple(values)
-    pairs = zip(values[::2], values[1::2], strict=True)
-    return tuple(top / bottom if bottom else float("nan") for top, bottom in pairs)

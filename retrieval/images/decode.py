@@ -21,7 +21,8 @@ from PIL import Image, ImageFile
 
 from retrieval.errors import ImageError, ImageTooLarge, ImageUnreadable
 from retrieval.images import RAW_EXTENSIONS, Permit, Wanted, blocks, costs, raw
-from retrieval.images.blocks import Blocks, Exif, find_blocks, read_exif
+from retrieval.images.blocks import Blocks, find_blocks
+from retrieval.images.exif import Exif, read_exif
 from retrieval.images.tones import to_rgb
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from io import BytesIO
 
 from retrieval.errors import ImageUnreadable
-from retrieval.images.blocks import find_blocks, read_exif
+from retrieval.images.blocks import find_blocks
+from retrieval.images.exif import read_exif
 
 _FLIPS = {0: 1, 3: 3, 5: 8, 6: 6}
 """LibRaw's way to say how the camera was held, as an EXIF orientation."""

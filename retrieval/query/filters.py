@@ -53,58 +53,52 @@ class Near:
 
 
 @dataclass(frozen=True, slots=True)
-class Filters:
-    """Which pictures may be found at all; an empty one allows every visible picture."""
+class Filter:
+    """Which pictures may be found at all; an empty one allows every picture.
 
-    folder: bytes | None = None
-    after: str | None = None
-    before: str | None = None
+    `after` and `before` are dates, or texts such as `2023`, `2023-07` and `2023-07-15`;
+    the first moment of `before` is already too late. `near` is latitude, longitude and
+    kilometres, or a text of the three.
+    """
+
+    folder: str | os.PathLike[str] | None = None
+    after: str | dt.date | None = None
+    before: str | dt.date | None = None
     camera: str | None = None
-    near: Near | None = None
-
-    @classmethod
-    def build(
-        cls,
-        *,
-        folder: str | os.PathLike[str] | None = None,
-        after: str | dt.date | None = None,
-        before: str | dt.date | None = None,
-        camera: str | None = None,
-        near: str | tuple[float, float, float] | None = None,
-    ) -> Filters:
-        if isinstance(near, tuple):
-            near = ",".join(str(part) for part in near)
-        return cls(
-            folder=None if folder is None else os.fsencode(os.path.abspath(os.path.expanduser(folder))),
-            after=None if after is None else moment(after),
-            before=None if before is None else moment(before),
-            camera=camera.strip().lower() if camera and camera.strip() else None,
-            near=None if near is None else Near.parse(near),
-        )
+    near: str | tuple[float, float, float] | None = None
 
     def __bool__(self) -> bool:
-        return self != Filters()
+        return self != Filter()
+
+    @property
+    def circle(self) -> Near | None:
+        """What SQL cannot tell exactly: the circle of `near`."""
+        if self.near is None:
+            return None
+        return Near.parse(self.near if isinstance(self.near, str) else ",".join(map(str, self.near)))
 
     def sql(self) -> tuple[str, dict[str, Any]]:
         """`SELECT id, latitude, longitude` of the pictures that pass all but the exact distance."""
         where, values = ["missing_at IS NULL"], dict[str, Any]()
         if self.folder is not None:
+            folder = os.fsencode(os.path.abspath(os.path.expanduser(self.folder)))
             where.append("(path = :folder OR (path >= :low AND path < :high))")
-            values["folder"] = self.folder
-            values["low"], values["high"] = under(self.folder)
+            values["folder"] = folder
+            values["low"], values["high"] = under(folder)
         if self.after is not None:
             where.append("taken_at >= :after")
-            values["after"] = self.after
+            values["after"] = moment(self.after)
         if self.before is not None:
             where.append("taken_at < :before")
-            values["before"] = self.before
+            values["before"] = moment(self.before)
         if self.camera is not None:
             name = "COALESCE(camera_make, '') || ' ' || COALESCE(camera_model, '')"
             where.append(f"LOWER({name}) LIKE :camera ESCAPE '!'")
-            values["camera"] = "%" + re.sub(r"([!%_])", r"!\1", self.camera) + "%"
-        if self.near is not None:
+            values["camera"] = "%" + re.sub(r"([!%_])", r"!\1", self.camera.strip().lower()) + "%"
+        circle = self.circle
+        if circle is not None:
             where.append("latitude >= :south AND latitude <= :north AND longitude IS NOT NULL")
-            values["south"], values["north"] = self.near.latitudes
+            values["south"], values["north"] = circle.latitudes
         return f"SELECT id, latitude, longitude FROM images WHERE {' AND '.join(where)} ORDER BY id", values
 
 

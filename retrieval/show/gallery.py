@@ -104,7 +104,7 @@ def _page(hits: list[Hit], query: str, made: datetime) -> tuple[str, list[Failur
     items: list[str] = []
     rules: list[str] = []
     failures: list[Failure] = []
-    for hit, picture in zip(hits, _thumbnails([hit.path for hit in hits]), strict=True):
+    for hit, picture in zip(hits, _thumbnails([str(hit.path) for hit in hits]), strict=True):
         if isinstance(picture, Failure):
             failures.append(picture)
             continue
@@ -155,15 +155,15 @@ def _thumbnail(path: str, memory: int) -> tuple[str, float] | Failure:
 
 
 def _item(number: int, hit: Hit, data: str) -> str:
-    whole = safe_name(hit.path)
-    name = safe_name(Path(hit.path).name)
+    whole = safe_name(str(hit.path))
+    name = safe_name(hit.path.name)
     taken = day(hit)
     facts = f"<span>{percent(hit.match)} match</span>"
     if taken:
         facts += f'<time datetime="{html.escape(taken)}">{html.escape(taken)}</time>'
     return (
         f'<li id="p{number}">'
-        f'<a class="picture" href="{html.escape(file_url(hit.path))}" title="{html.escape(whole)}">'
+        f'<a class="picture" href="{html.escape(file_url(str(hit.path)))}" title="{html.escape(whole)}">'
         f'<img src="{data}" alt="{html.escape(name)}">'
         '<span class="match" aria-hidden="true"><i></i></span>'
         f'<span class="line"><span class="rank">{hit.rank}</span>'
@@ -189,7 +189,7 @@ def _missing(failures: list[Failure]) -> str:
     if not failures:
         return ""
     rows = "\n".join(
-        f"<li><bdi>{html.escape(safe_name(failure.path))}</bdi>: {html.escape(failure.detail)}</li>"
+        f"<li><bdi>{html.escape(safe_name(str(failure.path)))}</bdi>: {html.escape(failure.detail)}</li>"
         for failure in failures
     )
     return f'<section class="missing">\n<h2>Could not be shown</h2>\n<ul>\n{rows}\n</ul>\n</section>'

@@ -39,14 +39,14 @@ def status_lines(status: Status) -> list[str]:
 def failure_line(failure: Failure) -> str:
     why = FAILURE_REASONS.get(failure.reason, "")
     detail = safe_name(failure.detail) if failure.detail else why
-    return f"{failure.reason:13} {safe_name(failure.path)}: {detail}"
+    return f"{failure.reason:13} {safe_name(str(failure.path))}: {detail}"
 
 
 def nothing_line(hits: Hits) -> str:
     if not hits.closest:
         return "Nothing was found: no picture passes. Loosen the filters, or index more folders."
     near = ", ".join(
-        f"{safe_name(display_path(hit.path))} ({hit.match:.2f})" for hit in hits.closest[:CLOSEST]
+        f"{safe_name(display_path(str(hit.path)))} ({hit.match:.2f})" for hit in hits.closest[:CLOSEST]
     )
     return f"No good match. Closest are {near}. Show them: --all"
 

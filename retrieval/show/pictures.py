@@ -39,7 +39,7 @@ def load_fitting(path: str, box: tuple[int, int], *, memory: int | None = None) 
         )
     except ImageError as error:
         if not Path(path).exists():
-            return Failure(path, "unreadable", MISSING)
-        return Failure(path, error.reason, FAILURE_REASONS.get(error.reason, str(error)))
+            return Failure(Path(path), "unreadable", MISSING)
+        return Failure(Path(path), error.reason, FAILURE_REASONS.get(error.reason, str(error)))
     size = fitting(*image.size, box)
     return image if size == image.size else image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)

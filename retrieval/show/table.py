@@ -173,7 +173,7 @@ def write_table(
     stream.write(surface.paint("".join(_title(kind, size) for kind, size in columns) + "path", "2") + "\n")
     for hit in rows:
         cell = "".join(_cell(kind, size, hit, surface) + "  " for kind, size in columns)
-        stream.write(cell + surface.dress(surface.fit(hit.path, room), hit.path) + "\n")
+        stream.write(cell + surface.dress(surface.fit(str(hit.path), room), str(hit.path)) + "\n")
 
 
 def write_paths(hits: Iterable[Hit], stream: IO[str] | IO[bytes], *, null: bool = False) -> None:
@@ -186,7 +186,7 @@ def write_paths(hits: Iterable[Hit], stream: IO[str] | IO[bytes], *, null: bool 
     raw = cast("IO[bytes]", getattr(stream, "buffer", stream))
     end = b"\0" if null else b"\n"
     for hit in hits:
-        raw.write(os.fsencode(hit.path) + end)
+        raw.write(os.fsencode(str(hit.path)) + end)
     raw.flush()
 
 

@@ -95,7 +95,7 @@ def preview(
     layout = _Layout.of(drawing, stream, columns or surface.columns or DEFAULT_COLUMNS, len(found))
     for start in range(0, len(found), layout.slots):
         row = found[start : start + layout.slots]
-        pictures = [] if drawing == "none" else [load_fitting(hit.path, layout.box) for hit in row]
+        pictures = [] if drawing == "none" else [load_fitting(str(hit.path), layout.box) for hit in row]
         text = _captions(row, pictures, layout, surface)
         strip = layout.strip(pictures)
         if strip is not None:
@@ -177,9 +177,9 @@ def _captions(row: list[Hit], pictures: Sequence[Image | Failure], layout: _Layo
     for place, hit in enumerate(row):
         gap = " " * GAP if place else ""
         label = f"{hit.rank}  {percent(hit.match)}  "
-        name = surface.fit(hit.path, max(1, layout.words - len(label)))
+        name = surface.fit(str(hit.path), max(1, layout.words - len(label)))
         end = " " * (layout.words - len(label) - cells(name))
-        lines += gap + surface.paint(label, "36") + surface.dress(name, hit.path) + end
+        lines += gap + surface.paint(label, "36") + surface.dress(name, str(hit.path)) + end
         picture = pictures[place] if pictures else None
         note = f"cannot be shown: {picture.detail}" if isinstance(picture, Failure) else ""
         note = shorten(note, layout.words, ellipsis=surface.ellipsis)

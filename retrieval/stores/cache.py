@@ -62,7 +62,9 @@ def read_manifest(folder: Path) -> Manifest | None:
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
     plain = all(Path(name).name == name for name, _, _ in files.values())
-    return manifest if manifest.layout == LAYOUT and plain else None
+    numbers = (manifest.count, manifest.dim, manifest.generation, manifest.epoch)
+    sound = isinstance(manifest.details, dict) and all(isinstance(n, int) and n >= 0 for n in numbers)
+    return manifest if manifest.layout == LAYOUT and plain and sound else None
 
 
 def agrees(manifest: Manifest, *, key: str, dim: int, epoch: int) -> bool:
@@ -86,14 +88,16 @@ def is_fresh(
     return manifest.kind, True
 
 
-def verified(folder: Path, manifest: Manifest, *, thorough: bool = False) -> dict[str, Path]:
+def verified(
+    folder: Path, manifest: Manifest, *, thorough: bool = False, seal: bool = True
+) -> dict[str, Path]:
     """Paths of the manifest's files, every byte of them accounted for.
 
     A checksum over all bytes is taken when a file is first met and whenever its identity
     (inode, size, both times) differs from the last one taken; the change time cannot be
     set back, so a file that was tampered with is always read again.
     """
-    seal = {} if thorough else _read_seal(folder)
+    known = {} if thorough else _read_seal(folder)
     met: dict[str, list[int]] = {}
     paths: dict[str, Path] = {}
     for purpose, (name, size, crc) in manifest.files.items():
@@ -103,11 +107,11 @@ def verified(folder: Path, manifest: Manifest, *, thorough: bool = False) -> dic
         except OSError as error:
             raise CacheCorrupt(f"The cache file {path} is gone. Make it anew: search rebuild") from error
         identity = [stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, crc]
-        if stat.st_size != size or (seal.get(name) != identity and _crc(path) != crc):
+        if stat.st_size != size or (known.get(name) != identity and _crc(path) != crc):
             raise CacheCorrupt(f"The cache file {path} is damaged. Make it anew: search rebuild")
         met[name] = identity
         paths[purpose] = path
-    if met != seal:
+    if seal and met != known:
         with contextlib.suppress(OSError):  # a catalog on read-only media is checked each time
             _replace(folder / SEAL, json.dumps(met).encode())
     return paths
@@ -130,11 +134,17 @@ def write(
     before = read_manifest(folder)
     tag = f"{generation}-{secrets.token_hex(4)}"
     files: dict[str, tuple[str, int, int]] = {}
-    for purpose, save in parts.items():
-        path = folder / f"{purpose}-{tag}.bin"
-        save(path)
-        _sync(path)
-        files[purpose] = (path.name, path.stat().st_size, _crc(path))
+    try:
+        for purpose, save in parts.items():
+            path = folder / f"{purpose}-{tag}.bin"
+            files[purpose] = (path.name, 0, 0)
+            save(path)
+            _sync(path)
+            files[purpose] = (path.name, path.stat().st_size, _crc(path))
+    except OSError:
+        for name, _, _ in files.values():
+            (folder / name).unlink(missing_ok=True)
+        raise
     manifest = Manifest(LAYOUT, encoder_key, dim, kind, count, generation, epoch, files, details)
     _replace(folder / MANIFEST, json.dumps(asdict(manifest), indent=1).encode())
     _sweep(folder, keep=set(paths_of(manifest)), superseded=set(paths_of(before)) if before else set())

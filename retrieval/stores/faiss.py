@@ -22,9 +22,8 @@ faiss.omp_set_num_threads(1)
 
 CANDIDATES = 200
 """Coarse hits that are ranked again exactly, at the least."""
-EXACT_SHARE = 0.05
-EXACT_ROWS = 10_000
-"""Up to this share or number of allowed rows, exact search over them is the cheaper one."""
+EXACT_SHARE = 0.9
+"""Below this share of allowed rows, exact search over them: the index cannot promise to meet any."""
 TRAIN_PER_LIST = 40
 RECALL_WANTED = 0.98
 RECALL_PROBES = (8, 16, 32, 64, 128, 256)
@@ -65,21 +64,24 @@ class FaissStore:
     def search(
         self, query: NDArray[np.float32], k: int, *, allowed: NDArray[np.bool_] | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        if allowed is not None and np.count_nonzero(allowed) <= max(EXACT_ROWS, EXACT_SHARE * len(self.flat)):
+        count = max(CANDIDATES, 2 * k)
+        if allowed is None:
+            found = self._candidates(query, count)
+        elif np.count_nonzero(allowed) < EXACT_SHARE * len(self.flat):
+            # A filter may leave out just the lists that lie near the query.
             return self.flat.search(query, k, allowed=allowed)
-        parameters = faiss.SearchParametersIVF(nprobe=self._details["nprobe"])
+        else:
+            found = self._candidates(query, 2 * count)
+        rows = np.union1d(self.flat.positions(np.intersect1d(found, self.flat.ids)), self._fresh)
         if allowed is not None:
-            chosen = self.flat.ids[allowed]
-            bits = np.zeros(int(self.flat.ids[-1]) // 8 + 1, np.uint8)
-            np.bitwise_or.at(bits, chosen >> 3, (1 << (chosen & 7)).astype(np.uint8))
-            parameters.sel = faiss.IDSelectorBitmap(bits)
-        found = self._candidates(query, max(CANDIDATES, 2 * k), parameters)
-        rows = self.flat.positions(np.intersect1d(found, self.flat.ids))
-        fresh = self._fresh if allowed is None else self._fresh[allowed[self._fresh]]
-        ids = self.flat.ids[np.union1d(rows, fresh)]
+            rows = rows[allowed[rows]]
+            if len(rows) < min(k, int(np.count_nonzero(allowed))):
+                return self.flat.search(query, k, allowed=allowed)
+        ids = self.flat.ids[rows]
         return best(ids, self.flat.vectors(ids) @ query, k)
 
-    def _candidates(self, query: NDArray[np.float32], count: int, parameters: Any) -> NDArray[np.int64]:
+    def _candidates(self, query: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+        parameters = faiss.SearchParametersIVF(nprobe=self._details["nprobe"])
         count = min(count, self._index.ntotal)
         _, found = self._index.search(np.ascontiguousarray(query[None]), count, params=parameters)
         ids: NDArray[np.int64] = found[0][found[0] >= 0]
@@ -145,8 +147,12 @@ class FaissStore:
 
     def _tune(self, lists: int) -> None:
         """The fewest lists that reach the recall we want, measured against exact search."""
-        drawn = np.random.default_rng(1).permutation(len(self.flat))[:200]
-        queries = self.flat.vectors(self.flat.ids[np.sort(drawn)])
+        rng = np.random.default_rng(1)
+        # A text lies between the pictures that it fits, not upon one of them.
+        drawn = self.flat.ids[rng.integers(0, len(self.flat), (200, 3))]
+        queries = np.stack([self.flat.vectors(ids).sum(0) for ids in drawn])
+        queries += rng.normal(scale=0.5 / math.sqrt(self.flat.dim), size=queries.shape).astype(np.float32)
+        queries /= np.linalg.norm(queries, axis=1, keepdims=True)
         exact = [set(self.flat.search(query, 10)[0].tolist()) for query in queries]
         for probes in (*(p for p in RECALL_PROBES if p < lists), lists):
             self._details["nprobe"] = probes

@@ -41,6 +41,10 @@ class FlatStore:
     def dim(self) -> int:
         return int(self._matrix.shape[1])
 
+    @property
+    def aux_width(self) -> int:
+        return int(self._aux.shape[1])
+
     def __len__(self) -> int:
         return len(self._ids)
 
@@ -97,7 +101,7 @@ class FlatStore:
 
     @property
     def details(self) -> dict[str, Any]:
-        return {"aux": int(self._aux.shape[1])}
+        return {"aux": self.aux_width}
 
     @classmethod
     def mapped(cls, paths: dict[str, Path], *, count: int, dim: int, aux: int) -> FlatStore:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from retrieval.errors import CacheCorrupt
+from retrieval.errors import CacheCorrupt, StoreError
 from retrieval.stores import cache
 from retrieval.stores.flat import FlatStore
 from retrieval.types import checksum
@@ -41,6 +40,8 @@ class Truth:
     generation: int
     epoch: int
     count: Callable[[], int]
+    has: Callable[[int], bool]
+    """Whether the rows still hold vectors of a generation: a cache of another history fits none."""
     rows: Rows
 
 
@@ -53,43 +54,52 @@ class Opened:
     damaged: tuple[int, ...] = ()
 
 
-def open_store(root: Path, truth: Truth, *, save: bool = False) -> Opened:
-    """A store that agrees with the rows. `save` writes whatever had to be caught up on."""
+def open_store(root: Path, truth: Truth, *, save: bool = False, write: bool = True) -> Opened:
+    """A store that agrees with the rows.
+
+    `save` writes whatever had to be caught up on; without `write` no file is touched at all.
+    """
     folder = root / cache.folder_name(truth.key)
     manifest = cache.read_manifest(folder)
-    found = _load(folder, manifest, truth) if manifest else None
+    found = _load(folder, manifest, truth, write=write) if manifest else None
     if manifest is not None and found is not None and manifest.generation == truth.generation:
         damaged = tuple(manifest.details.get("damaged", ()))
         return Opened(found, fresh=True, damaged=damaged)
-    if manifest is not None and found is not None:
-        rows, damaged = _sound(truth, after=manifest.generation)
+    if manifest is not None and found is not None and len(found) and truth.has(manifest.generation):
+        base = found if isinstance(found, FlatStore) else found.flat
+        rows, damaged = _sound(truth, after=manifest.generation, aux=base.aux_width)
         newer = FlatStore.from_rows(rows, dim=truth.dim)
-        flat = (found if isinstance(found, FlatStore) else found.flat).merged(newer)
+        flat = base.merged(newer)
         if len(flat) + len(damaged) + len(manifest.details.get("damaged", ())) == truth.count():
             damaged = (*manifest.details.get("damaged", ()), *damaged)
-            many = len(newer) > max(TAIL_ROWS, TAIL_SHARE * len(flat))
+            saves = write and (save or len(newer) > max(TAIL_ROWS, TAIL_SHARE * len(flat)))
             kind = _kind(manifest)
-            store = _extended(found, flat, newer, kind, write=save or many)
-            if save or many:
-                _save(folder, store, truth, kind, damaged)
-            return Opened(store, fresh=save or many, damaged=damaged)
-    return _rebuilt(folder, truth, kind=_kind(manifest))
+            store = _extended(found, flat, newer, kind, write=saves)
+            saved = saves and _save(folder, store, truth, kind, damaged)
+            return Opened(store, fresh=saved, damaged=damaged)
+    return _rebuilt(folder, truth, kind=_kind(manifest), write=write)
 
 
 def rebuild_store(root: Path, truth: Truth, *, kind: str | None = None) -> Opened:
     """Make the files anew from the rows; a `kind` that is named is kept from then on."""
     folder = root / cache.folder_name(truth.key)
-    return _rebuilt(folder, truth, kind=kind or _kind(cache.read_manifest(folder)))
+    opened = _rebuilt(folder, truth, kind=kind or _kind(cache.read_manifest(folder)), write=True)
+    if not opened.fresh:
+        raise StoreError(
+            f"The cache in {folder} could not be written. Check the disk's space and permissions; "
+            "until then queries go by the rows."
+        )
+    return opened
 
 
-def _load(folder: Path, manifest: cache.Manifest, truth: Truth) -> Store | None:
+def _load(folder: Path, manifest: cache.Manifest, truth: Truth, *, write: bool) -> Store | None:
     if (
         not cache.agrees(manifest, key=truth.key, dim=truth.dim, epoch=truth.epoch)
         or manifest.generation > truth.generation
     ):
         return None
     try:
-        paths = cache.verified(folder, manifest)
+        paths = cache.verified(folder, manifest, seal=write)
         flat = FlatStore.mapped(
             paths, count=manifest.count, dim=manifest.dim, aux=int(manifest.details["aux"])
         )
@@ -103,14 +113,17 @@ def _load(folder: Path, manifest: cache.Manifest, truth: Truth) -> Store | None:
         return None
 
 
-def _sound(truth: Truth, *, after: int) -> tuple[list[tuple[int, bytes, bytes]], tuple[int, ...]]:
+def _sound(
+    truth: Truth, *, after: int, aux: int | None = None
+) -> tuple[list[tuple[int, bytes, bytes]], tuple[int, ...]]:
     """Rows whose checksum holds, and the ids of those whose does not."""
     rows: list[tuple[int, bytes, bytes]] = []
     damaged: list[int] = []
-    for image_id, vector, aux, stored in truth.rows(after):
-        whole = len(vector) == 2 * truth.dim and (not rows or len(aux) == len(rows[0][2]))
-        if whole and checksum(vector, aux) == stored:
-            rows.append((image_id, vector, aux))
+    for image_id, vector, extra, stored in truth.rows(after):
+        aux = len(extra) if aux is None else aux
+        whole = len(vector) == 2 * truth.dim and len(extra) == aux
+        if whole and checksum(vector, extra) == stored:
+            rows.append((image_id, vector, extra))
         else:
             damaged.append(image_id)
     if damaged:
@@ -121,14 +134,14 @@ def _sound(truth: Truth, *, after: int) -> tuple[list[tuple[int, bytes, bytes]],
     return rows, tuple(damaged)
 
 
-def _rebuilt(folder: Path, truth: Truth, *, kind: str) -> Opened:
+def _rebuilt(folder: Path, truth: Truth, *, kind: str, write: bool) -> Opened:
     rows, damaged = _sound(truth, after=0)
     flat = FlatStore.from_rows(rows, dim=truth.dim)
     del rows
     indexed = kind == "faiss" or (kind == "auto" and len(flat) >= FAISS_FROM)
     store = _faiss(flat) if indexed else flat
-    _save(folder, store, truth, kind, damaged)
-    return Opened(store, fresh=True, damaged=damaged)
+    saved = write and _save(folder, store, truth, kind, damaged)
+    return Opened(store, fresh=saved, damaged=damaged)
 
 
 def _extended(found: Store, flat: FlatStore, newer: FlatStore, kind: str, *, write: bool) -> Store:
@@ -151,9 +164,9 @@ def _kind(manifest: cache.Manifest | None) -> str:
     return chosen if chosen in KINDS else "auto"
 
 
-def _save(folder: Path, store: Store, truth: Truth, kind: str, damaged: tuple[int, ...]) -> None:
-    # A folder that cannot be written costs the next query its cache, never this one its answer.
-    with contextlib.suppress(OSError):
+def _save(folder: Path, store: Store, truth: Truth, kind: str, damaged: tuple[int, ...]) -> bool:
+    """Whether the files could be written: a disk that is full costs the next query time, never an answer."""
+    try:
         cache.write(
             folder,
             store.parts(),
@@ -165,3 +178,7 @@ def _save(folder: Path, store: Store, truth: Truth, kind: str, damaged: tuple[in
             epoch=truth.epoch,
             details={**store.details, "chosen": kind, "damaged": list(damaged)},
         )
+    except OSError as error:
+        log.info("cache %s could not be written: %s", folder, error)
+        return False
+    return True
