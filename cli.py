@@ -16,6 +16,9 @@ import click
 
 from retrieval.errors import RetrievalError
 
+# One query uses one thread; the others would only spin. Read by NumPy's BLAS when it is loaded.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 if TYPE_CHECKING:
     from retrieval.catalog import Sort
     from retrieval.types import Hits

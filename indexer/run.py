@@ -73,11 +73,10 @@ def index_folder(
             roots = reads.roots(reader) if reader else []
         if not roots:
             raise CatalogError("There is nothing to index yet. Name a folder: search index PATH")
-        for root in roots:
-            _check_root(root, reader)
+        roots = _present(roots, reader, tell, named=bool(folders))
         known = reads.encoders(reader) if reader else []
         spec, target = _target(known, given, tell)
-        found = _scan(roots, exclude, reader, tell, halt)
+        found, roots = _scan(roots, exclude, reader, tell, halt, named=bool(folders))
         if halt():
             return _report(started, target.key if target else None, interrupted=True)
         changes = _compare(found, roots, reader, retry=retry)
@@ -174,21 +173,36 @@ def _open(location: Location, *, upgrade: bool) -> Reader | None:
         return open_reader(location)
 
 
-def _check_root(root: bytes, reader: Reader | None) -> None:
-    name = os.fsdecode(root)
-    if os.path.isdir(root):
-        return
-    if os.path.exists(root):
-        folder = os.path.dirname(name)
+def _present(roots: Sequence[bytes], reader: Reader | None, tell: Progress, *, named: bool) -> list[bytes]:
+    """The folders that are there: all that were named must be, others may be on a disk that is away."""
+    there = []
+    for root in roots:
+        if os.path.isdir(root):
+            there.append(root)
+            continue
+        name = os.fsdecode(root)
+        if os.path.exists(root):
+            folder = os.path.dirname(name)
+            raise CatalogError(
+                f"{name} is a file, not a folder. Index the folder it is in: search index {folder}"
+            )
+        if not (reader and (root in reads.roots(reader) or reads.count_under(reader, root))):
+            raise CatalogError(f"There is no folder {name}. Check the name, and index again.")
+        _away(f"{name} is not there now.", name, tell, named=named)
+    return there
+
+
+def _away(fact: str, name: str, tell: Progress, *, named: bool) -> None:
+    """A folder whose pictures cannot be seen is an offline disk, not a deletion."""
+    if named:
         raise CatalogError(
-            f"{name} is a file, not a folder. Index the folder it is in: search index {folder}"
-        )
-    if reader and (root in reads.roots(reader) or reads.count_under(reader, root)):
-        raise CatalogError(
-            f"{name} is not there now. If its disk is offline, plug it in; nothing was changed. "
+            f"{fact} If its disk is offline, plug it in; nothing was changed. "
             f"If it is gone for good: search forget {name}"
         )
-    raise CatalogError(f"There is no folder {name}. Check the name, and index again.")
+    tell(
+        "note",
+        {"text": f"{fact} Its pictures stay as they are. If it is gone for good: search forget {name}"},
+    )
 
 
 def _target(
@@ -219,46 +233,55 @@ def _scan(
     reader: Reader | None,
     tell: Progress,
     halt: Callable[[], bool],
-) -> Scan:
-    """All folders as one walk: a folder named twice, or inside another, counts once."""
+    *,
+    named: bool,
+) -> tuple[Scan, list[bytes]]:
+    """All folders as one walk, and those of them that were met with pictures or may be empty.
+
+    A folder named twice, inside another, or reached by a link as well, counts once.
+    """
     whole = Scan()
-    taken: set[bytes] = set()
-    for root in sorted(set(roots)):
-        tell("scan", {"path": os.fsdecode(root)})
-        found = scan(root, exclude=exclude, raw=raw_available(), stopped=halt)
+    walked: list[bytes] = []
+    folders: set[tuple[int, int]] = set()
+    files: set[tuple[int, int]] = set()
+    for root in sorted(roots, key=lambda path: (os.path.realpath(path) != path, path)):
+        name = os.fsdecode(root)
+        tell("scan", {"path": name})
+        status = os.stat(root)
+        met = (status.st_dev, status.st_ino) in folders
+        found = scan(
+            root, exclude=exclude, raw=raw_available(), stopped=halt, seen_folders=folders, seen_files=files
+        )
+        for note in found.notes:
+            tell("note", {"text": note})
         if root in found.unreadable:
-            raise CatalogError(
-                f"{os.fsdecode(root)} cannot be listed. Check its permissions, and index again."
-            )
-        if reader and not (found.files or found.unreadable or halt()) and reads.count_under(reader, root):
-            name = os.fsdecode(root)
-            raise CatalogError(
-                f"{name} holds no pictures now, but the catalog knows some there. If its disk is "
-                f"offline, plug it in; nothing was changed. If they are gone for good: search forget {name}"
-            )
-        if not (found.files or halt()):
-            tell("note", {"text": f"{os.fsdecode(root)} holds no pictures."})
+            raise CatalogError(f"{name} cannot be listed. Check its permissions, and index again.")
+        if not (met or found.files or found.unreadable or halt()):
+            if reader and reads.count_under(reader, root):
+                _away(
+                    f"{name} holds no pictures now, but the catalog knows some there.",
+                    name,
+                    tell,
+                    named=named,
+                )
+                continue
+            tell("note", {"text": f"{name} holds no pictures."})
         for folder in found.unreadable:
             tell("note", {"text": f"{os.fsdecode(folder)} cannot be read and is left as it was."})
         if found.raw_skipped:
-            tell(
-                "note",
-                {
-                    "text": f"{found.raw_skipped} RAW files are left out. To index their previews: "
-                    "pip install 'picture-search[raw]'"
-                },
-            )
-        whole.unreadable.extend(found.unreadable)
-        whole.files.extend(file for file in found.files if file.path not in taken)
-        taken.update(file.path for file in found.files)
+            text = f"{found.raw_skipped} RAW files are left out. To index their previews: "
+            tell("note", {"text": text + "pip install 'picture-search[raw]'"})
+        walked.append(root)
+        whole.unreadable += found.unreadable + found.dangling
+        whole.files += found.files
     whole.files.sort(key=lambda file: file.path)
     for root in reads.roots(reader) if reader else ():
-        inside = any(low <= root < high for low, high in map(under, roots)) and root not in roots
+        inside = any(low <= root < high for low, high in map(under, walked)) and root not in walked
         low, high = under(root)
         if inside and not any(low <= file.path < high for file in whole.files):
             # Asked for by itself once, and not met on this walk: hidden, excluded, or its disk is away.
             whole.unreadable.append(root)
-    return whole
+    return whole, walked
 
 
 def _compare(found: Scan, roots: Sequence[bytes], reader: Reader | None, *, retry: bool) -> Changes:

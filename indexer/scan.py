@@ -243,7 +243,7 @@ def _says_nothing(line: str) -> bool:
 
 
 def _is_pattern(line: str) -> bool:
-    """Whether the line can match anything: a lone `!`, a comment or an open bracket cannot."""
+    """Whether the line can match anything: a lone `!` or a comment cannot."""
     try:
         return any(pattern.include is not None for pattern in _spec([line]).patterns)
     except (ValueError, re.error):

@@ -217,6 +217,31 @@ def test_missing_root_changes_nothing(photos: Path, catalog: Path, index: Index)
     assert rows(catalog) == before
 
 
+def test_absent_folder_does_not_keep_the_others_from_being_indexed(
+    photos: Path, tmp_path: Path, catalog: Path, index: Index
+) -> None:
+    for name in ("usb", "emptied"):
+        draw(tmp_path / name / f"{name}.png", "pink", mark=len(name))
+    index(tmp_path / "usb", tmp_path / "emptied")
+    (tmp_path / "usb").rename(tmp_path / "away")
+    (tmp_path / "emptied" / "emptied.png").unlink()
+    draw(photos / "new.png", "orange")
+    notes: list[str] = []
+    report = index(progress=lambda step, f: notes.append(f["text"]) if step == "note" else None)
+    assert figures(report) == {"added": 1, "unchanged": 6}
+    assert sum("stay as they are" in note for note in notes) == 2
+    with Catalog(catalog) as opened:
+        assert opened.status().images == 9
+
+
+def test_one_tree_under_two_names_is_indexed_once(photos: Path, tmp_path: Path, index: Index) -> None:
+    (tmp_path / "link").symlink_to(photos)
+    assert index(tmp_path / "link", photos).added == 6
+    with Catalog(tmp_path / "catalog") as opened:
+        assert all(hit.path.is_relative_to(photos) for hit in opened.search("red", cutoff=False))
+    assert figures(index()) == {"unchanged": 6}
+
+
 def test_suddenly_empty_root_changes_nothing(photos: Path, catalog: Path, index: Index) -> None:
     before = rows(catalog)
     photos.rename(photos.with_name("unmounted"))

@@ -143,7 +143,7 @@ def test_stopping_ends_a_walk(tmp_path: Path) -> None:
     assert len(scan(os.fsencode(tmp_path), stopped=lambda: next(calls) > 10).files) < 20
 
 
-@pytest.mark.parametrize("pattern", ["!", "\\", "[z-a]", "a[", "/", "#recycle"])
+@pytest.mark.parametrize("pattern", ["!", "\\", "[z-a]", "/", "#recycle"])
 def test_an_exclusion_that_would_leave_out_nothing_is_refused(tmp_path: Path, pattern: str) -> None:
     make(tmp_path, "a.jpg")
     with pytest.raises(QueryError, match=re.escape(f"'{pattern}' is no pattern")):

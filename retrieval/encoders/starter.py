@@ -113,7 +113,9 @@ class StarterEncoder:
             windows = softmax(np.concatenate([windows for _, windows in runs])).max(1)
             chances = (1 - WINDOWS_SHARE) * chances + WINDOWS_SHARE * spread(*best_classes(windows))
         classes, shares = best_classes(chances)
-        vectors = spread(classes, shares) @ labels
+        # A sum over twenty rows each, not a product of matrices: the threads of a BLAS would go on
+        # spinning after it and take the cores from the network (13 ms of 33 a picture, measured).
+        vectors = np.einsum("nk,nkd->nd", shares.astype(np.float32), labels[classes])
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         colours = np.stack([_colours(item.extra) for item in batch])
         return Encoded(vectors, pack(Posterior(classes, shares.astype(np.float16), colours)))
