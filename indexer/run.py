@@ -255,8 +255,9 @@ def _scan(
         for note in found.notes:
             tell("note", {"text": note})
         if root in found.unreadable:
-            raise CatalogError(f"{name} cannot be listed. Check its permissions, and index again.")
-        if not (met or found.files or found.unreadable or halt()):
+            why = found.notes[-1] if found.notes else f"{name} cannot be listed."
+            raise CatalogError(f"{why} Check its permissions, and index again.")
+        if not (met or found.files or halt()):
             if reader and reads.count_under(reader, root):
                 _away(
                     f"{name} holds no pictures now, but the catalog knows some there.",
@@ -266,8 +267,10 @@ def _scan(
                 )
                 continue
             tell("note", {"text": f"{name} holds no pictures."})
-        for folder in found.unreadable:
-            tell("note", {"text": f"{os.fsdecode(folder)} cannot be read and is left as it was."})
+        for path in found.unreadable:
+            # A link that leads nowhere is worth a word only where pictures were found behind it.
+            if not os.path.islink(path) or (reader and reads.count_under(reader, path)):
+                tell("note", {"text": f"{os.fsdecode(path)} cannot be read and is left as it was."})
         if found.raw_skipped:
             text = f"{found.raw_skipped} RAW files are left out. To index their previews: "
             tell("note", {"text": text + "pip install 'picture-search[raw]'"})
