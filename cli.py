@@ -173,7 +173,7 @@ def index(
     else:
         click.echo(_report_line(report.as_dict(), dry_run=dry_run))
         if report.failed:
-            click.echo(f"{report.failed} files cannot be read. See why: search failures", err=True)
+            click.echo(f"Files that cannot be read: {report.failed}. See why: search failures", err=True)
     if report.interrupted:
         click.get_current_context().exit(128 + (stop.signal or signal.SIGINT))
 

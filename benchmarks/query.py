@@ -40,7 +40,7 @@ from retrieval.catalog import Catalog
 from retrieval.config import Location
 from retrieval.db import reads
 from retrieval.db.reader import open_reader
-from retrieval.query.filters import Filters
+from retrieval.query.filters import Filter
 from retrieval.stores.opening import Truth, open_store
 mark("import the engine (sqlite3)")
 import onnxruntime
@@ -63,6 +63,7 @@ marks.append((None, loaded + once))
 truth = Truth(
     key=info.cache_key, dim=info.dim, generation=info.generation, epoch=info.epoch,
     count=lambda: reads.embedding_count(reader, info.id),
+    has=lambda generation: reads.has_generation(reader, info.id, generation),
     rows=lambda after: reads.vectors(reader, info.id, after=after),
 )
 opened = open_store(location.cache, truth)

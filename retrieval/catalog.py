@@ -368,7 +368,7 @@ def _second_stage(encoder: Encoder, rerank: str | None) -> SecondStage | None:
     if isinstance(encoder, SecondStage):
         return encoder
     if rerank is not None:
-        raise ModelError(f"The model {encoder.id} has no second stage. Search without --rerank.")
+        raise ModelError(f"The model {encoder.id} has no second stage to look again with (rerank).")
     return None
 
 

@@ -1,6 +1,6 @@
 """The fast read path: plain SQL that SQLite's own driver or SQLAlchemy can run.
 
-A cold query must not pay for importing SQLAlchemy (300 ms, measured), so everything it
+A cold query must not pay for importing SQLAlchemy (some 270 ms of CPU, measured), so everything it
 reads goes through a `Reader`: statements in portable SQL with `:name` parameters, given
 to `sqlite3` for a catalog folder and to SQLAlchemy for any other database.
 """
