@@ -1,21 +1,30 @@
-"""Preparers that loading processes import in the tests of the loader."""
+"""Preparers that loading processes import in the tests of the loader, and tasks for them."""
 
 from __future__ import annotations
 
 import os
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from retrieval.types import Prepared
+from indexer.loader import Task
+from retrieval.types import Prepared, clamped_ns
 
 if TYPE_CHECKING:
     from PIL import Image
 
 ABORT, HANG, RAISE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 """A picture in one of these colours makes `Moody` do what the name says."""
+
+
+def make_task(path: str | bytes, key: Any = None) -> Task:
+    """A task for a file whose size and time nobody has looked up yet."""
+    place = Path(os.fsdecode(path)).absolute()
+    seen = place.stat()
+    return Task(os.fsencode(place), seen.st_size, clamped_ns(seen.st_mtime_ns), key)
 
 
 @dataclass(frozen=True)

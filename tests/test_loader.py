@@ -17,11 +17,11 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import preparers
-
-from indexer.loader import Loader, Task, make_task
+from indexer.loader import Loader, Task
 from indexer.loader.budget import Budget
 from retrieval.errors import RetrievalError
+from tests import preparers
+from tests.preparers import make_task
 
 MEMORY = 256 << 20
 needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
@@ -245,8 +245,9 @@ def test_an_interrupt_is_the_parents_business(picture):
 PARENT = """
 import sys
 sys.path[:] = {path!r}
-import preparers
-from indexer.loader import Loader, make_task
+from tests import preparers
+from indexer.loader import Loader
+from tests.preparers import make_task
 pool = Loader(preparers.Moody(), workers=2, memory=1 << 28)
 for result in pool.load(make_task(path) for path in {files!r} * 1000):
     print(*sorted({{result.prepared.extra.split()[0].decode()}}), flush=True)

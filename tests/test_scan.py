@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from indexer.changes import compare
-from indexer.loader import make_task
 from indexer.scan import MAX_IGNORE_FILE, Scan, scan
 from retrieval.db.reads import FileRow
 from retrieval.errors import QueryError
 from retrieval.images import read_file
 from retrieval.types import clamped_ns
+from tests.preparers import make_task
 
 
 def make(folder: Path, *names: str) -> None:

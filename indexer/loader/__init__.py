@@ -6,21 +6,18 @@ native decoder that crashes, hangs or devours memory cost one file instead of th
 
 from __future__ import annotations
 
-import os
 import pickle
 import queue
 import threading
 from collections import deque
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from indexer.loader.budget import Budget, ClosedError
 from indexer.loader.lane import CLOCK_SECONDS, Lane, Outcome, Terms
 from retrieval import config
 from retrieval.errors import RetrievalError
-from retrieval.types import clamped_ns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -231,10 +228,3 @@ def _loaded(task: Task, outcome: Outcome) -> Loaded:
         reason=outcome.reason,
         detail=outcome.detail,
     )
-
-
-def make_task(path: str | bytes, key: Any = None) -> Task:
-    """A task for a file whose size and time nobody has looked up yet."""
-    place = Path(os.fsdecode(path)).absolute()
-    seen = place.stat()
-    return Task(os.fsencode(place), seen.st_size, clamped_ns(seen.st_mtime_ns), key)
