@@ -34,9 +34,8 @@ def commands(root: click.Command, name: str = PROGRAM) -> Iterator[click.Context
 
 
 def _below(command: click.Command, name: str, parent: click.Context | None) -> Iterator[click.Context]:
-    context = click.Context(
-        command, info_name=name, parent=parent, terminal_width=WIDTH, max_content_width=WIDTH
-    )
+    settings = {**command.context_settings, "terminal_width": WIDTH, "max_content_width": WIDTH}
+    context = click.Context(command, info_name=name, parent=parent, **settings)
     yield context
     if isinstance(command, click.Group):
         for child_name in command.list_commands(context):

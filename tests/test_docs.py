@@ -113,7 +113,8 @@ def unknown_options(root: click.Group, example: str) -> list[str]:
     if command is root:
         # `search WORDS` is short for `search find WORDS`.
         command = root.commands.get("find", root)
-    context = click.Context(command)
+    # A command remembers the help option of the first context that asks: it has to be the real one's.
+    context = click.Context(command, **root.context_settings)
     known = {option for parameter in command.get_params(context) for option in parameter.opts}
     used = [word.partition("=")[0] for word in words if re.match(r"--?[a-zA-Z0-9]", word)]
     return [option for option in used if option not in known]

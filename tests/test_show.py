@@ -11,6 +11,7 @@ import subprocess
 import sys
 from functools import partial
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,7 +29,6 @@ from retrieval.types import Hit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 ESCAPES = re.compile(r"\x1b\[[\d;]*m|\x1b\]8;;[^\x1b]*\x1b\\")
 HOSTILE = "\x1b]0;owned\x07 \u202egpj\n<img src=x onerror=alert(1)>\"' &amp; \udcff\x9b31m.jpg"
@@ -592,7 +592,7 @@ def test_the_gallery_names_the_pictures_that_it_could_not_show(photos: Path, tmp
     page = Page(target.read_text(encoding="utf-8"))
     assert "3 pictures, 2 of them could not be shown" in page.texts["p"][0]
     assert page.texts["h2"] == ["Could not be shown"]
-    assert page.texts["bdi"][-2:] == [rows[0].path, rows[2].path]
+    assert page.texts["bdi"][-2:] == [str(rows[0].path), str(rows[2].path)]
     assert any("the file is gone" in text for text in page.texts["li"])
     assert len([image for image in page.all("img") if image.get("src")]) == 1
 
