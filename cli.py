@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import errno
 import json
 import os
 import signal
@@ -43,18 +42,29 @@ class SearchGroup(click.Group):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
+        if sys.stdout is None:  # closed by whoever started us: there is nobody to tell
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         try:
             return super().invoke(ctx)
         except RetrievalError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(_safe(str(error))) from error
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
             ctx.exit(128 + signal.SIGINT)
+        except BrokenPipeError:
+            # Whoever reads has seen enough; what is still in the buffers must not complain at the end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(0)
         except OSError as error:
-            if error.errno == errno.EPIPE:
-                raise
             where = f"{error.filename}: " if error.filename else ""
-            raise click.ClickException(f"{where}{error.strerror or error}") from error
+            raise click.ClickException(_safe(f"{where}{error.strerror or error}")) from error
+
+
+def _safe(text: str) -> str:
+    """The text with nothing in it that a terminal would act on."""
+    from retrieval.show.table import safe_name
+
+    return safe_name(text)
 
 
 def catalog_option(command: F) -> F:
@@ -116,7 +126,7 @@ def main() -> None:
 )
 @click.option(
     "--exclude", multiple=True, metavar="GLOB",
-    help="Leave out what matches, in this run; for good: a .searchignore file. Both as in .gitignore.",
+    help="Pass over what matches, in this run; for good: a .searchignore file. Both as in .gitignore.",
 )  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("--retry", is_flag=True, help="Try files again that failed before.")
@@ -248,6 +258,9 @@ def find(
             min_match=min_match,
             sort=sort,
         )
+    folder = filters["folder"]
+    if not (hits or hits.closest) and folder is not None and not folder.expanduser().exists():
+        click.echo(f"There is no folder {folder}.", err=True)
     _show(hits, text, as_json=as_json, paths=paths, null=null, preview=preview, html=html)
 
 
@@ -314,7 +327,8 @@ def forget(paths: tuple[Path, ...], catalog: str | None, as_json: bool) -> None:
         _json([{"forgotten": count}])
     else:
         click.echo(
-            f"{count} pictures forgotten. Their files were not touched."
+            f"{count} pictures forgotten. Their files were not touched; the next indexing of their folder "
+            "finds them again, unless a .searchignore file there names them."
             if count
             else "No picture of the catalog is there."
         )
@@ -388,9 +402,9 @@ def doctor(catalog: str | None, no_server: bool, fix: bool, as_json: bool) -> No
     if as_json:
         _json(finding.as_dict() for finding in found)
     for finding in () if as_json else found:
-        click.echo(f"{'mended' if finding.mended else finding.kind}: {finding.detail}")
+        click.echo(f"{'mended' if finding.mended else finding.kind}: {_safe(finding.detail)}")
         if not finding.mended:
-            click.echo(f"  → {finding.help}")
+            click.echo(f"  → {_safe(finding.help)}")
     if not found and not as_json:
         click.echo("All is well.")
     if any(not finding.mended for finding in found):
@@ -449,7 +463,8 @@ class _Stop:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
+        # Once asked to stop, the rest of the way to the exit can be cut short as well.
+        for number, handler in self._before.items() if self.signal is None else ():
             signal.signal(number, handler)
 
     def is_set(self) -> bool:
@@ -457,7 +472,10 @@ class _Stop:
 
     def _stop(self, number: int, _frame: object) -> None:
         if self._event.is_set():
-            raise KeyboardInterrupt
+            # At once, as asked: what is committed is safe, and loading processes end with this one.
+            if sys.stderr is not None and sys.stderr.isatty():
+                os.write(sys.stderr.fileno(), b"\x1b[?25h\n")  # the bar had hidden the cursor
+            os._exit(128 + number)
         self.signal = number
         self._event.set()
 
@@ -470,7 +488,10 @@ def _show(
     elif paths or null:
         from retrieval.show.table import write_paths
 
-        write_paths(hits, sys.stdout.buffer, null=null)
+        if sys.stdout.isatty() and not null:  # exact bytes are for programs; a terminal might act on them
+            click.echo("\n".join(_safe(str(hit.path)) for hit in hits))
+        else:
+            write_paths(hits, sys.stdout.buffer, null=null)
     elif preview:
         from retrieval.show.terminal import preview as draw
 
@@ -480,7 +501,8 @@ def _show(
 
         failed = write_gallery(hits, html, query=query)
         left_out = f"; {len(failed)} could not be shown" if failed else ""
-        click.echo(f"{len(hits) - len(failed)} pictures written to {html}{left_out}", err=True)
+        written = f"{len(hits) - len(failed)} pictures written to {_safe(str(html))}{left_out}"
+        click.echo(written, err=True)
     elif len(hits):
         from retrieval.show.table import write_table
 
@@ -492,9 +514,9 @@ def _show(
 
 
 def _json(rows: Iterable[dict[str, Any]]) -> None:
-    out = sys.stdout.buffer
+    out, plain = sys.stdout.buffer, sys.stdout.isatty()
     for row in rows:
-        out.write(json.dumps(row, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+        out.write(json.dumps(row, ensure_ascii=plain).encode("utf-8", "replace") + b"\n")
     out.flush()
 
 
@@ -529,6 +551,8 @@ def _report_line(report: dict[str, Any], *, dry_run: bool) -> str:
     if report["unchanged"] or not named:
         named.append(f"{report['unchanged']} unchanged")
     what = ", ".join(named)
+    if report["images_per_second"] and not (report["added"] or report["updated"]):
+        what += f", embedded by {report['encoder']},"
     if dry_run:
         return f"Would be: {what}."
     end = " Interrupted; run the same command to go on." if report["interrupted"] else ""

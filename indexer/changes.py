@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from indexer.scan import FoundFile, Scan
@@ -39,8 +39,9 @@ def compare(
     failed: Mapping[bytes, tuple[int, int, str]],
     *,
     retry: bool = False,
+    left_out: Callable[[bytes], bool] = lambda _path: False,
 ) -> Changes:
-    """What changed between the catalog's rows and a walk of the same folder."""
+    """What changed between the catalog's rows and a walk of the same folder; `left_out` stays as it is."""
     changes = Changes()
     rows = {row.path: row for row in known}
     present: set[bytes] = set()
@@ -64,7 +65,9 @@ def compare(
             changes.healed.append(file.path)
     dark = [under(folder) for folder in scan.unreadable] + [(path, path + b"\0") for path in scan.unreadable]
     for row in rows.values():
-        if not row.missing and row.path not in present and not _within(row.path, dark):
+        if row.missing or row.path in present or _within(row.path, dark):
+            continue
+        if not left_out(row.path):
             changes.gone.append(row)
     changes.healed += [path for path in failed if path not in present and not _within(path, dark)]
     return changes

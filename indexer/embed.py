@@ -203,6 +203,8 @@ class _Line:
                 self._read_again(item, row)
 
     def _fail(self, item: Loaded) -> None:
+        if item.reason == "unreadable" and not os.path.lexists(item.path):
+            return  # gone since the walk: the next run finds it missing
         self.counts.failed += 1
         self.batch.failed.append(
             {

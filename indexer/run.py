@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from indexer.changes import Changes, compare
 from indexer.report import IndexReport
-from indexer.scan import Scan, scan
+from indexer.scan import Scan, left_out, scan
 from retrieval import config, registry
 from retrieval.config import Location
 from retrieval.db import reads
@@ -79,7 +79,7 @@ def index_folder(
         found, roots = _scan(roots, exclude, reader, tell, halt, named=bool(folders))
         if halt():
             return _report(started, target.key if target else None, interrupted=True)
-        changes = _compare(found, roots, reader, retry=retry)
+        changes = _compare(found, roots, reader, retry=retry, exclude=exclude)
         waiting = reads.unembedded(reader, target.id) if reader and target else []
         if reader and waiting and not retry:
             standing = reads.standing_failures(reader)
@@ -258,7 +258,7 @@ def _scan(
             why = found.notes[-1] if found.notes else f"{name} cannot be listed."
             raise CatalogError(f"{why} Check its permissions, and index again.")
         if not (met or found.files or halt()):
-            if reader and reads.count_under(reader, root):
+            if reader and not exclude and reads.count_under(reader, root):
                 _away(
                     f"{name} holds no pictures now, but the catalog knows some there.",
                     name,
@@ -266,7 +266,10 @@ def _scan(
                     named=named,
                 )
                 continue
-            tell("note", {"text": f"{name} holds no pictures."})
+            tell(
+                "note",
+                {"text": f"{name} holds no pictures" + (" that are not left out." if exclude else ".")},
+            )
         for path in found.unreadable:
             # A link that leads nowhere is worth a word only where pictures were found behind it.
             if not os.path.islink(path) or (reader and reads.count_under(reader, path)):
@@ -274,6 +277,8 @@ def _scan(
         if found.raw_skipped:
             text = f"{found.raw_skipped} RAW files are left out. To index their previews: "
             tell("note", {"text": text + "pip install 'picture-search[raw]'"})
+        if exclude and not (met or found.files):
+            whole.unreadable.append(root)  # nothing of it was looked at
         walked.append(root)
         whole.unreadable += found.unreadable + found.dangling
         whole.files += found.files
@@ -287,14 +292,16 @@ def _scan(
     return whole, walked
 
 
-def _compare(found: Scan, roots: Sequence[bytes], reader: Reader | None, *, retry: bool) -> Changes:
+def _compare(
+    found: Scan, roots: Sequence[bytes], reader: Reader | None, *, retry: bool, exclude: Sequence[str]
+) -> Changes:
     rows: dict[bytes, FileRow] = {}
     failed: dict[bytes, tuple[int, int, str]] = {}
     for root in roots if reader else ():
         assert reader is not None
         rows.update((row.path, row) for row in reads.files_under(reader, root))
         failed.update(reads.failed_files(reader, root))
-    return compare(found, rows.values(), failed, retry=retry)
+    return compare(found, rows.values(), failed, retry=retry, left_out=left_out(roots, exclude))
 
 
 def _load(spec: str, given: str | Encoder | None, target: EncoderInfo | None, tell: Progress) -> Encoder:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from retrieval.errors import ImageError, ImageTooLarge, QueryError
 from retrieval.images import EXTENSIONS, RAW_EXTENSIONS, read_file
-from retrieval.types import clamped_ns
+from retrieval.types import clamped_ns, under
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
@@ -145,7 +145,11 @@ def scan(
                             linked_files.append(entry.path)
                         continue
                     dark = found.dangling if ending in raw_only else found.unreadable
-                    if not _ignored(rules, entry.path, folder=True) and _is_folder(entry.path, dark):
+                    if (
+                        not _ignored(rules, entry.path, folder=True)
+                        and _is_folder(entry.path, dark)
+                        and not _holds(entry.path, root)
+                    ):
                         linked_folders.append((entry.path, rules))
                     continue
                 if ending not in wanted:
@@ -163,6 +167,13 @@ def scan(
     _follow(linked_files, seen_files, found)
     found.files.sort(key=lambda file: file.path)
     return found
+
+
+def left_out(roots: Sequence[bytes], exclude: Sequence[str]) -> Callable[[bytes], bool]:
+    """Whether a path below one of the roots is kept out of this run by `exclude`."""
+    rules = [_Rules(root, _excluded(exclude)) for root in roots] if exclude else []
+    spans = [(under(rule.base), rule) for rule in rules]
+    return lambda path: any(low <= path < high and _ignored((rule,), path) for (low, high), rule in spans)
 
 
 def _follow(links: list[bytes], seen: set[tuple[int, int]], found: Scan) -> None:
@@ -190,6 +201,13 @@ def _is_folder(link: bytes, dark: list[bytes]) -> bool:
     except OSError:
         dark.append(link)
         return False
+
+
+def _holds(link: bytes, root: bytes) -> bool:
+    """Whether a link leads to the root or above it: out of the folder that was named, into all around it."""
+    low, high = under(os.path.realpath(link))
+    inner = os.path.realpath(root) + os.fsencode(os.sep)
+    return low <= inner < high
 
 
 def _skipped(parent: bytes, name: bytes) -> bool:

@@ -59,11 +59,12 @@ def examine(location: str | os.PathLike[str] | Location | None = None, *, fix: b
     except (CatalogNotFound, CatalogBusy, SchemaTooNew):
         raise
     except CatalogError as error:
-        return [_damage(str(error))]
+        return [_damage(str(error.__cause__ or error))]
     with contextlib.closing(reader):
         damage = list(_database(reader))
         if damage:
-            return damage  # what a damaged file says about anything else cannot be trusted
+            # What a damaged file says about anything else cannot be trusted.
+            return _reindexed(place, damage) if fix and all(finding.mends for finding in damage) else damage
         vectors = _damaged_vectors(reader)
         found = [*_orphans(reader), *_vectors(vectors), *_switches(reader), *_models(reader)]
         found += _files(reader)
@@ -78,17 +79,33 @@ def _database(reader: Reader) -> Iterator[Finding]:
     try:
         problems = reader.check()
     except CatalogError as error:
-        problems = [str(error)]
+        problems = [str(error.__cause__ or error)]
     yield from map(_damage, problems[:20])
 
 
 def _damage(problem: str) -> Finding:
+    """An index can be made anew from its table; what is damaged in a table is lost."""
+    index = "missing from index" in problem or "entries in index" in problem
     return Finding(
         "database",
         f"The database is damaged: {problem}",
-        "Restore catalog.db from a backup, or move it away and index again.",
-        False,
+        "search doctor --fix"
+        if index
+        else "Restore catalog.db from a backup, or move it away and index again.",
+        index,
     )
+
+
+def _reindexed(place: Location, damage: list[Finding]) -> list[Finding]:
+    from retrieval.db.queries import Writer
+
+    try:
+        with Writer(place) as writer:
+            writer.reindex()
+    except CatalogError:
+        return damage
+    left = examine(place, fix=True)
+    return left if any(finding.kind == "database" for finding in left) else [*map(_mended, damage), *left]
 
 
 def _orphans(reader: Reader) -> Iterator[Finding]:

@@ -54,4 +54,9 @@ def starter_spec(model: str | None, mode: str) -> str:
     family, _, rest = (model or "starter").partition(":")
     if family not in ("starter", "auto"):
         raise UnknownModel(f"A starter mode goes with the built-in model only, not with '{model}'.")
-    return f"starter:{(rest or 'lite2').partition('-')[0]}-{mode}"
+    size, _, named = rest.partition("-")
+    if named and named != mode:
+        raise UnknownModel(
+            f"The model '{model}' and the mode '{mode}' contradict each other. Name one of them."
+        )
+    return f"starter:{size or 'lite2'}-{mode}"

@@ -113,6 +113,7 @@ def test_sorting_by_date_keeps_to_the_relevant(tmp_path: Path, index: Index) -> 
         ({"min_match": 1.5}, "between 0 and 1"),
         ({"where": Filter(after="yesterday")}, "is not a date"),
         ({"where": Filter(before="2023-13")}, "is not a date"),
+        ({"where": Filter(before="2023-0")}, "is not a date"),
         ({"where": Filter(near="Bergen")}, "is not a place"),
         ({"where": Filter(near=(91, 0, 5))}, "not a place on earth"),
         ({"where": Filter(near=(1, 1, -5))}, "not a place on earth"),

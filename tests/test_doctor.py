@@ -113,3 +113,41 @@ def test_exit_code_is_1_when_something_needs_mending(
     assert result.exit_code == 1
     assert json_lines(result.stdout)[0]["kind"] == "files"
     assert search("doctor", "--catalog", catalog).exit_code == 1
+
+
+def test_damaged_index_of_the_database_is_made_anew(catalog: Path) -> None:
+    # The index is taken out of the schema, a row changes, and the index comes back as it was.
+    index = "name = 'ix_images_taken_at'"
+    with rows(catalog) as connection:
+        (page, sql) = connection.execute(f"SELECT rootpage, sql FROM sqlite_master WHERE {index}").fetchone()
+        connection.execute("PRAGMA writable_schema=ON")
+        connection.execute(f"DELETE FROM sqlite_master WHERE {index}")
+    with rows(catalog) as connection:
+        connection.execute("UPDATE images SET taken_at = '1999-01-01' WHERE id = 2")
+        connection.execute("PRAGMA writable_schema=ON")
+        connection.execute(
+            "INSERT INTO sqlite_master VALUES ('index', 'ix_images_taken_at', 'images', ?, ?)", (page, sql)
+        )
+    assert {finding.kind for finding in examine(catalog)} == {"database"}
+    found = examine(catalog, fix=True)
+    assert all(finding.mended for finding in found), found
+    assert examine(catalog) == []
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_scattered_damage_is_told_in_a_sentence(
+    catalog: Path, photos: Path, search: Callable[..., Result], seed: int
+) -> None:
+    import random
+
+    with rows(catalog) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    rng = random.Random(seed)
+    data = bytearray((catalog / "catalog.db").read_bytes())
+    for _ in range(20):
+        data[rng.randrange(100, 40_000)] = rng.randrange(256)
+    (catalog / "catalog.db").write_bytes(data)
+    for command in (["doctor"], ["status"], ["red"], ["index", photos], ["doctor", "--fix"], ["failures"]):
+        result = search(*command, "--catalog", catalog)
+        assert result.exit_code in (0, 1)
+        assert "Traceback" not in result.output

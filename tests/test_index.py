@@ -616,3 +616,36 @@ def test_refused_model_leaves_no_catalog_behind(photos: Path, tmp_path: Path, in
         index(photos, model="open_clip:ViT-B-32/laion2b_s34b_b79k")
     with pytest.raises(CatalogError):
         Catalog(tmp_path / "catalog")
+
+
+def test_what_a_run_passes_over_stays_as_it_is(photos: Path, catalog: Path, index: Index) -> None:
+    draw(photos / "new.png", "orange")
+    assert figures(index(photos, exclude=["trip/"])) == {"added": 1, "unchanged": 4}
+    assert "red-again.jpg" in found(catalog, "red")
+    assert figures(index(photos, exclude=["*"])) == {}
+    assert "red-again.jpg" in found(catalog, "red")
+
+
+def test_what_an_ignore_file_names_is_hidden_and_comes_back(
+    photos: Path, catalog: Path, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (photos / ".searchignore").write_text("trip/\n")
+    assert figures(index(photos)) == {"unchanged": 4, "missing": 2}
+    (photos / ".searchignore").unlink()
+    no_encoding(monkeypatch)
+    assert figures(index(photos)) == {"unchanged": 6}
+
+
+def test_file_that_went_during_the_run_is_no_failure(
+    photos: Path, catalog: Path, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw(photos / "short-lived.png", "orange")
+    scan = __import__("indexer.run", fromlist=["scan"]).scan
+
+    def late(*arguments: object, **options: object) -> object:
+        result = scan(*arguments, **options)
+        (photos / "short-lived.png").unlink(missing_ok=True)
+        return result
+
+    monkeypatch.setattr("indexer.run.scan", late)
+    assert figures(index(photos)) == {"unchanged": 6}

@@ -283,3 +283,10 @@ def test_a_tree_reached_through_two_roots_is_listed_once(tmp_path: Path) -> None
     ]
     assert listed == [["link.jpg", "sub/a.jpg"], ["c.jpg"], []]
     assert walk(tmp_path / "alias") == ["link.jpg", "sub/a.jpg"]
+
+
+def test_link_out_of_the_folder_to_what_is_around_it_is_not_followed(tmp_path: Path) -> None:
+    make(tmp_path, "private/secret.jpg", "shared/a.jpg", "elsewhere/b.jpg")
+    (tmp_path / "shared" / "up").symlink_to("..")
+    (tmp_path / "shared" / "other").symlink_to(tmp_path / "elsewhere")
+    assert walk(tmp_path / "shared") == ["a.jpg", "other/b.jpg"]

@@ -13,7 +13,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 from sqlalchemy import Connection, delete, insert, select, update
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from retrieval.config import Location
 from retrieval.db import migrate
@@ -225,6 +225,12 @@ class Writer:
             connection.execute(delete(Embedding).where(Embedding.encoder_id.not_in(select(Encoder.id))))
             connection.execute(update(Encoder).values(epoch=_new_epoch()))
 
+    def reindex(self) -> None:
+        """Make the database's own indexes anew from its tables."""
+        if self._engine.dialect.name == "sqlite":
+            with self._transaction() as connection:
+                connection.exec_driver_sql("REINDEX")
+
     def compact(self) -> None:
         """Give free pages back to the disk, where the database knows how."""
         if self._engine.dialect.name != "sqlite":
@@ -251,8 +257,8 @@ class Writer:
         """Turn the database's errors into ours: the one place that does so for writing."""
         try:
             yield
-        except IntegrityError:
-            raise  # a mistake of ours, never of the person
+        except UnicodeDecodeError as error:
+            raise self._said(error, operational=False) from error
         except DBAPIError as error:
             raise self._said(error.orig or error, operational=isinstance(error, OperationalError)) from error
         except sqlite3.Error as error:

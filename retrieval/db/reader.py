@@ -188,7 +188,8 @@ def translated(location: Location) -> Iterator[None]:
                 f"The catalog at {location.name} is being written by another process. Try again shortly."
             ) from error
         raise CatalogError(f"The catalog at {location.name} cannot be read: {text}") from error
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+        # What is damaged may be the very text that SQLite wants to complain with.
         raise CatalogError(
             f"The catalog at {location.name} is damaged: {error}. See what can be mended: search doctor"
         ) from error

@@ -113,11 +113,14 @@ def moment(value: str | dt.date) -> str:
         r"(\d{4})(?:-(\d{1,2}))?(?:-(\d{1,2}))?(?:[T ](\d{1,2}):(\d{2})(?::(\d{2}))?)?", text
     )
     if found and not (found[4] and not found[3]):
-        year, month, day, hour, minute, second = (int(part) if part else None for part in found.groups())
+        numbers = [
+            int(part) if part else least
+            for part, least in zip(found.groups(), (1, 1, 1, 0, 0, 0), strict=True)
+        ]
         try:
-            start = dt.datetime(year or 0, month or 1, day or 1, hour or 0, minute or 0, second or 0)
+            start = dt.datetime(*numbers)  # type: ignore[arg-type]
         except ValueError:
             pass
         else:
-            return start.isoformat() if hour is not None else start.date().isoformat()
+            return start.isoformat() if found[4] else start.date().isoformat()
     raise QueryError(f"'{value}' is not a date. Write 2023, 2023-07, 2023-07-15 or 2023-07-15T18:30.")
