@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -128,7 +127,11 @@ def main() -> None:
     "--exclude", multiple=True, metavar="GLOB",
     help="Pass over what matches, in this run; for good: a .searchignore file. Both as in .gitignore.",
 )  # fmt: skip
-@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Only say what would be done; without reading files, a move shows as added and missing.",
+)
 @click.option("--retry", is_flag=True, help="Try files again that failed before.")
 @click.option(
     "--workers", type=click.IntRange(1, 256), metavar="N", help="Loading processes. Default: one a core."
@@ -158,14 +161,16 @@ def index(
     search index --model open_clip:ViT-B-32/laion2b_s34b_b79k
     """
     from indexer import index_folder
+    from indexer.stopping import StopSignals
     from retrieval.config import default_catalog
+    from retrieval.show.lines import report_line
     from retrieval.show.progress import ProgressLine
 
     if starter_mode is not None:
         from retrieval.registry import starter_spec
 
         model = starter_spec(model, starter_mode)
-    with ProgressLine(sys.stderr) as line, _Stop() as stop:
+    with ProgressLine(sys.stderr) as line, StopSignals() as stop:
         report = index_folder(
             catalog or default_catalog(),
             paths,
@@ -181,7 +186,7 @@ def index(
     if as_json:
         _json([report.as_dict()])
     else:
-        click.echo(_report_line(report.as_dict(), dry_run=dry_run))
+        click.echo(report_line(report.as_dict(), dry_run=dry_run))
         if report.failed:
             click.echo(f"Files that cannot be read: {report.failed}. See why: search failures", err=True)
     if report.interrupted:
@@ -448,38 +453,6 @@ def pull(name: str) -> None:
         click.echo(fetch(name, line))
 
 
-class _Stop:
-    """Lets a run end in order at the first SIGINT or SIGTERM, and at once at the second."""
-
-    def __init__(self) -> None:
-        self.signal: int | None = None
-        self._event = threading.Event()
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> _Stop:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._stop)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        # Once asked to stop, the rest of the way to the exit can be cut short as well.
-        for number, handler in self._before.items() if self.signal is None else ():
-            signal.signal(number, handler)
-
-    def is_set(self) -> bool:
-        return self._event.is_set()
-
-    def _stop(self, number: int, _frame: object) -> None:
-        if self._event.is_set():
-            # At once, as asked: what is committed is safe, and loading processes end with this one.
-            if sys.stderr is not None and sys.stderr.isatty():
-                os.write(sys.stderr.fileno(), b"\x1b[?25h\n")  # the bar had hidden the cursor
-            os._exit(128 + number)
-        self.signal = number
-        self._event.set()
-
-
 def _show(
     hits: Hits, query: str, *, as_json: bool, paths: bool, null: bool, preview: bool, html: Path | None
 ) -> None:
@@ -542,21 +515,6 @@ def _bytes(text: str | None) -> int | None:
             f"'{text}' is not a size of at least 16M, such as 500M or 2G.", param_hint="--memory"
         )
     return size
-
-
-def _report_line(report: dict[str, Any], *, dry_run: bool) -> str:
-    named = [
-        f"{report[key]} {key}" for key in ("added", "updated", "moved", "missing", "failed") if report[key]
-    ]
-    if report["unchanged"] or not named:
-        named.append(f"{report['unchanged']} unchanged")
-    what = ", ".join(named)
-    if report["images_per_second"] and not (report["added"] or report["updated"]):
-        what += f", embedded by {report['encoder']},"
-    if dry_run:
-        return f"Would be: {what}."
-    end = " Interrupted; run the same command to go on." if report["interrupted"] else ""
-    return f"{what} in {report['seconds']:.1f} s.{end}"
 
 
 if __name__ == "__main__":

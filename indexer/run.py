@@ -87,6 +87,9 @@ def index_folder(
         new_roots = [root for root in roots if not reader or root not in reads.roots(reader)]
         fresh = target is not None and _cache_is_fresh(location, target)
         failures = _failures(reader, roots) if reader else ()
+        to_embed = len(waiting) if target else reads.counts(reader)["images"] if reader else 0
+        if dry_run and to_embed:
+            tell("note", {"text": f"{to_embed} pictures of the catalog would be embedded with {spec}."})
     finally:
         if reader:
             reader.close()

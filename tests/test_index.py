@@ -283,6 +283,22 @@ def test_a_folder_without_pictures_is_said_to_be_one(tmp_path: Path, index: Inde
     assert found(tmp_path / "catalog", "red") == []
 
 
+def test_dry_run_tells_what_a_switch_would_embed(
+    photos: Path, catalog: Path, index: Index, other_model: type[ToyEncoder]
+) -> None:
+    notes: list[str] = []
+    report = index(
+        photos,
+        model="other",
+        dry_run=True,
+        progress=lambda s, f: notes.append(f["text"]) if s == "note" else None,
+    )
+    assert figures(report) == {"unchanged": 6}
+    assert notes == ["6 pictures of the catalog would be embedded with other."]
+    with Catalog(catalog) as opened:
+        assert [encoder["id"] for encoder in opened.status().encoders] == ["toy/colours/1"]
+
+
 def test_no_path_goes_through_known_folders(photos: Path, catalog: Path, index: Index) -> None:
     draw(photos / "orange.png", "orange")
     assert figures(index()) == {"unchanged": 6, "added": 1}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from retrieval.errors import FAILURE_REASONS
 from retrieval.show.table import display_path, safe_name
@@ -34,6 +34,22 @@ def status_lines(status: Status) -> list[str]:
         fresh = "fresh" if status.cache_fresh else "behind; the next query catches it up"
         lines.append(f"Store     {status.store}, {fresh}")
     return lines
+
+
+def report_line(report: dict[str, Any], *, dry_run: bool) -> str:
+    """What an indexing run did, in a line."""
+    named = [
+        f"{report[key]} {key}" for key in ("added", "updated", "moved", "missing", "failed") if report[key]
+    ]
+    if report["unchanged"] or not named:
+        named.append(f"{report['unchanged']} unchanged")
+    what = ", ".join(named)
+    if report["images_per_second"] and not (report["added"] or report["updated"]):
+        what += f", embedded by {report['encoder']},"
+    if dry_run:
+        return f"Would be: {what}."
+    end = " Interrupted; run the same command to go on." if report["interrupted"] else ""
+    return f"{what} in {report['seconds']:.1f} s.{end}"
 
 
 def failure_line(failure: Failure) -> str:
