@@ -20,6 +20,7 @@ from retrieval.errors import (
     CatalogError,
     CatalogNotFound,
     EncoderMismatch,
+    ModelError,
     RetrievalError,
     SchemaOutdated,
 )
@@ -103,7 +104,7 @@ def index_folder(
     from retrieval.db.queries import Writer
     from retrieval.models import remember_speed
 
-    encoder = _load(spec, given, target, tell)
+    spec, encoder = _load(spec, given, target, tell)
     with Writer(location) as writer:
         writer.add_roots(roots)
         encoder_id = writer.add_encoder(key=encoder.id, spec=spec, dim=encoder.dim)
@@ -307,12 +308,23 @@ def _compare(
     return compare(found, rows.values(), failed, retry=retry, left_out=left_out(roots, exclude))
 
 
-def _load(spec: str, given: str | Encoder | None, target: EncoderInfo | None, tell: Progress) -> Encoder:
+def _load(
+    spec: str, given: str | Encoder | None, target: EncoderInfo | None, tell: Progress
+) -> tuple[str, Encoder]:
+    """The encoder, and the spec it goes by: where `auto` chose what cannot be had, the built-in one."""
     if given is not None and not isinstance(given, str):
-        return given
+        return spec, given
     from indexer.export import encoder_for_indexing
+    from retrieval.models import AUTO
 
-    encoder = encoder_for_indexing(spec, tell)
+    try:
+        encoder = encoder_for_indexing(spec, tell)
+    except ModelError as error:
+        if target is not None or (given or config.default_model()).lower() != AUTO:
+            raise
+        tell("note", {"text": f"{error} Going on with the built-in {config.STARTER_MODEL}."})
+        spec = config.STARTER_MODEL
+        encoder = encoder_for_indexing(spec, tell)
     note = getattr(encoder, "note", None)
     if note:
         tell("note", {"text": str(note)})
@@ -321,7 +333,7 @@ def _load(spec: str, given: str | Encoder | None, target: EncoderInfo | None, te
             f"The catalog's vectors are of {target.key}, but '{spec}' is now {encoder.id}. "
             f"Embed all pictures anew: search index --model {spec}"
         )
-    return encoder
+    return spec, encoder
 
 
 def _report(

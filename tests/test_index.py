@@ -665,3 +665,20 @@ def test_file_that_went_during_the_run_is_no_failure(
 
     monkeypatch.setattr("indexer.run.scan", late)
     assert figures(index(photos)) == {"unchanged": 6}
+
+
+def test_auto_falls_back_to_the_built_in_model_when_its_choice_cannot_be_had(
+    photos: Path, tmp_path: Path, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy may take the connection and still not lead to the hub."""
+    from retrieval import config
+
+    chosen = (config.RECOMMENDED_MODEL, "auto: fetched from the model hub.")
+    monkeypatch.setattr("retrieval.models.resolve", lambda _: chosen)
+    monkeypatch.setattr(config, "STARTER_MODEL", "toy")
+    notes: list[str] = []
+    report = index(photos, model=None, progress=lambda s, f: notes.append(f["text"]) if s == "note" else None)
+    assert (report.added, report.encoder) == (6, "toy/colours/1")
+    assert any("Going on with the built-in" in note for note in notes), notes
+    with pytest.raises(ModelError):
+        index(photos, model=config.RECOMMENDED_MODEL, catalog=tmp_path / "other")
