@@ -283,14 +283,12 @@ class _Line:
         left = [row for row in reads.unembedded(self.reader, self.encoder_id) if row.path not in standing]
         if not left:
             self.writer.activate(self.encoder_id, complete=True)
-        elif offline:
-            self.progress(
-                "note",
-                {
-                    "text": f"{offline} pictures are on disks that are not here, so queries keep using the "
-                    "model before. Plug the disks in and run the same command again."
-                },
-            )
+            return
+        away = f", {offline} of them on disks that are not here" if offline else ""
+        active = any(info.active and info.id == self.encoder_id for info in reads.encoders(self.reader))
+        effect = "cannot be found yet" if active else "keep queries with the model before"
+        text = f"{len(left)} pictures have no vector of this model{away}, and {effect}."
+        self.progress("note", {"text": f"{text} Run the same command again when they can be read."})
 
 
 def _batches(loaded: Iterator[Loaded], size: int) -> Iterator[list[Loaded]]:

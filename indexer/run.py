@@ -85,7 +85,7 @@ def index_folder(
         if reader and waiting and not retry:
             standing = reads.standing_failures(reader)
             waiting = [row for row in waiting if row.path not in standing]
-        new_roots = [root for root in roots if not reader or root not in reads.roots(reader)]
+        new_roots = set(roots) - set(reads.roots(reader) if reader else ())
         fresh = target is not None and _cache_is_fresh(location, target)
         failures = _failures(reader, roots) if reader else ()
         to_embed = len(waiting) if target else reads.counts(reader)["images"] if reader else 0

@@ -21,7 +21,7 @@ from retrieval.errors import (
     QueryError,
 )
 from retrieval.stores import cache
-from retrieval.types import Failure, Hit, Hits, Status
+from retrieval.types import Failure, Hit, Hits, Status, path_fields
 
 if TYPE_CHECKING:
     import numpy as np
@@ -230,7 +230,6 @@ class Catalog:
         from retrieval.stores.opening import KINDS, rebuild_store
 
         self._check_writable()
-
         if store is not None and store not in KINDS:
             raise QueryError(f"'{store}' is not a kind of store. There are: {', '.join(KINDS)}")
         with self._lock:
@@ -352,7 +351,7 @@ class Catalog:
 
     def _root(self, path: bytes) -> dict[str, object]:
         return {
-            "path": os.fsdecode(path).encode("utf-8", "replace").decode("utf-8"),
+            **path_fields(os.fsdecode(path)),
             "online": os.path.isdir(path),
             "images": reads.count_under(self._reader, path),
         }

@@ -445,7 +445,7 @@ def test_switch_waits_for_pictures_on_an_absent_disk(
     (tmp_path / "usb").rename(tmp_path / "unplugged")
     notes: list[str] = []
     index(photos, model="other", progress=lambda s, f: notes.append(f["text"]) if s == "note" else None)
-    assert any("disks that are not here" in note for note in notes)
+    assert any("1 of them on disks that are not here, and keep queries" in note for note in notes), notes
     with Catalog(catalog) as opened:
         assert opened.status().encoder == "toy/colours/1"
     (tmp_path / "unplugged").rename(tmp_path / "usb")
@@ -504,7 +504,12 @@ def test_passing_trouble_during_a_switch_is_made_up_for(
 
     with monkeypatch.context() as patch:
         patch.setattr(_Line, "_take", trouble)
-        assert index(photos, model="other").failed == 1
+        notes: list[str] = []
+        report = index(
+            photos, model="other", progress=lambda s, f: notes.append(f["text"]) if s == "note" else None
+        )
+        assert report.failed == 1
+        assert notes[-1].startswith("1 pictures have no vector of this model, and keep queries")
     with Catalog(catalog) as opened:
         assert opened.status().encoder == "toy/colours/1"
     assert index(photos, model="other").failed == 0

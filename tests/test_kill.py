@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from indexer import IndexReport, index_folder
-from retrieval import Catalog
+from retrieval import Catalog, RetrievalError
 from tests.conftest import ROOT, draw
 from tests.test_index import rows
 
@@ -144,6 +144,6 @@ def _committed(catalog: Path) -> bool:
     try:
         with Catalog(catalog) as opened:
             return opened.status().images > 0
-    except Exception:
+    except RetrievalError:
         time.sleep(0.02)
         return False

@@ -73,6 +73,7 @@ def upgrade() -> None:
         batch_op.create_index("ix_images_content_hash", ["content_hash"], unique=False)
         batch_op.create_index("ix_images_latitude", ["latitude"], unique=False)
         batch_op.create_index("ix_images_missing_at", ["missing_at"], unique=False)
+        batch_op.create_index("ix_images_size", ["size"], unique=False)
         batch_op.create_index("ix_images_taken_at", ["taken_at"], unique=False)
 
     op.create_table(
@@ -137,6 +138,7 @@ def downgrade() -> None:
     op.drop_table("roots")
     with op.batch_alter_table("images", schema=None) as batch_op:
         batch_op.drop_index("ix_images_taken_at")
+        batch_op.drop_index("ix_images_size")
         batch_op.drop_index("ix_images_missing_at")
         batch_op.drop_index("ix_images_latitude")
         batch_op.drop_index("ix_images_content_hash")

@@ -59,6 +59,7 @@ class Image(Base):
     __tablename__ = "images"
     __table_args__ = (
         Index("ix_images_content_hash", "content_hash"),
+        Index("ix_images_size", "size"),
         Index("ix_images_missing_at", "missing_at"),
         Index("ix_images_taken_at", "taken_at"),
         Index("ix_images_latitude", "latitude"),

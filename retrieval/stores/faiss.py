@@ -73,10 +73,11 @@ class FaissStore:
         else:
             found = self._candidates(query, 2 * count)
         rows = np.union1d(self.flat.positions(np.intersect1d(found, self.flat.ids)), self._fresh)
+        passing = len(self.flat)
         if allowed is not None:
-            rows = rows[allowed[rows]]
-            if len(rows) < min(k, int(np.count_nonzero(allowed))):
-                return self.flat.search(query, k, allowed=allowed)
+            rows, passing = rows[allowed[rows]], int(np.count_nonzero(allowed))
+        if len(rows) < min(k, passing):
+            return self.flat.search(query, k, allowed=allowed)
         ids = self.flat.ids[rows]
         return best(ids, self.flat.vectors(ids) @ query, k)
 

@@ -299,6 +299,16 @@ def test_filter_that_leaves_out_all_that_is_near_still_fills_the_list(
         assert ids == rows.best(query, 10, set(store.ids[allowed].tolist()))
 
 
+def test_a_long_list_is_filled_from_beyond_the_lists_that_were_looked_at(
+    opened: Callable[[Rows], Opened],
+) -> None:
+    rows = Rows(900)
+    store = opened(rows).store
+    if store.kind == "faiss":
+        store._details["nprobe"] = 1
+    assert len(store.search(rows.query(), 500)[0]) == 500
+
+
 def test_an_empty_cache_takes_rows_with_second_stage_bytes(
     opened: Callable[[Rows], Opened], tmp_path: Path
 ) -> None:
