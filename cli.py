@@ -462,7 +462,8 @@ def _show(
         from retrieval.show.table import write_paths
 
         if sys.stdout.isatty() and not null:  # exact bytes are for programs; a terminal might act on them
-            click.echo("\n".join(_safe(str(hit.path)) for hit in hits))
+            for hit in hits:
+                click.echo(_safe(str(hit.path)))
         else:
             write_paths(hits, sys.stdout.buffer, null=null)
     elif preview:
