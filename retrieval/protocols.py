@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from retrieval.types import Answer, Description, Encoded, Hit, Prepared, Vectors
+
+Pair = Literal["text-image", "image-image", "image-text", "text-text"]
+"""What is compared, the query's kind first: cosines of each pair have a distribution of their own."""
 
 
 class Preparer(Protocol):
@@ -71,33 +74,73 @@ class Encoder(Protocol):
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors: ...
 
-    def match(self, scores: NDArray[np.float32], sample: NDArray[np.float32]) -> NDArray[np.float32]:
+    def match(
+        self, scores: NDArray[np.float32], sample: NDArray[np.float32], *, pair: Pair = "text-image"
+    ) -> NDArray[np.float32]:
         """How likely each of `scores` is relevant, 0..1 and monotone in the score.
 
-        `scores` and `sample` are raw cosines of one text query; `sample` is the catalog's
-        whole score distribution for it, or a fair draw from it.
+        `scores` and `sample` are raw cosines of one query; `sample` is the catalog's whole
+        score distribution for it, or a fair draw from it.
+        """
+        ...
+
+
+class Sample(NamedTuple):
+    """A fair draw from the catalog: how a query does on the whole."""
+
+    scores: NDArray[np.float32]
+    aux: Sequence[bytes]
+
+
+@runtime_checkable
+class SecondStage(Protocol):
+    """An encoder that can look again at candidates, from bytes kept with each vector."""
+
+    def look_again(
+        self,
+        text: str,
+        query: NDArray[np.float32],
+        scores: NDArray[np.float32],
+        aux: Sequence[bytes],
+        sample: Sample,
+    ) -> NDArray[np.float32]:
+        """How likely each candidate of one text query is relevant, 0..1: it stands by itself.
+
+        What one candidate gets does not depend on the other candidates, so that the order
+        by it is the same however many are looked at.
         """
         ...
 
 
 @runtime_checkable
-class SecondStage(Protocol):
-    """An encoder that can look again at its best candidates, from bytes kept with each vector."""
+class Regional(Protocol):
+    """An encoder that can tell the parts of a picture apart, in the same space."""
 
-    def rescore(
-        self, text: str, query: NDArray[np.float32], scores: NDArray[np.float32], aux: Sequence[bytes]
-    ) -> NDArray[np.float32]:
-        """New scores, higher is better, for candidates given best first; only their order counts."""
+    def encode_regions(self, image: Image.Image) -> NDArray[np.float32]:
+        """Vectors [rows, columns, dim] of an even grid over the whole upright picture."""
         ...
 
 
 class Reranker(Protocol):
-    """Looks at candidates and the query together, and says how well each fits."""
+    """Looks at a picture and a query together, and says how well they fit.
+
+    What costs most, the look at the picture, is apart from the judging, so that it is done
+    once a picture and kept.
+    """
 
     @property
-    def id(self) -> str: ...
+    def id(self) -> str:
+        """Names the reranker and its weights for good: what `look` gave is kept under it."""
+        ...
 
-    def rerank(self, text: str, images: Sequence[Image.Image]) -> NDArray[np.float32]:
+    @property
+    def batch_size(self) -> int: ...
+
+    def look(self, images: Sequence[Image.Image]) -> list[NDArray[np.float16]]:
+        """What of each picture the judging needs."""
+        ...
+
+    def judge(self, text: str, looks: Sequence[NDArray[np.float16]]) -> NDArray[np.float32]:
         """A score for each picture, higher is better; only their order counts."""
         ...
 
