@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import difflib
-import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from retrieval.commands.options import (
+    Output,
+    catalog_option,
+    echo_json,
+    filter_options,
+    json_option,
+    limit_option,
+    output_options,
+    parse_bytes,
+    reading_options,
+    safe,
+)
 from retrieval.errors import RetrievalError
 
 # One query uses one thread; the others would only spin. Read by NumPy's BLAS when it is loaded.
@@ -20,18 +31,29 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 if TYPE_CHECKING:
     from retrieval.catalog import Sort
-    from retrieval.types import Hits
+    from retrieval.query.filters import Filter
 
-F = TypeVar("F", bound=Callable[..., Any])
+LATE: dict[str, str] = {}
+"""Commands that are imported when they are used."""
 
 
 class SearchGroup(click.Group):
     """A group whose words that are no command are a query, and whose errors are for people."""
 
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *LATE})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in LATE and cmd_name not in self.commands:
+            module, _, name = LATE[cmd_name].partition(":")
+            self.add_command(getattr(import_module(module), name), cmd_name)
+        return super().get_command(ctx, cmd_name)
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         own = {"--help", "-h", "--version"}
-        if args and args[0] not in self.commands and args[0] not in own:
-            near = difflib.get_close_matches(args[0], self.commands, n=1, cutoff=0.75)
+        names = self.list_commands(ctx)
+        if args and args[0] not in names and args[0] not in own:
+            near = difflib.get_close_matches(args[0], names, n=1, cutoff=0.75)
             if near:
                 click.echo(
                     f"'{args[0]}' is no command, so it is searched for. Did you mean: search {near[0]}",
@@ -46,7 +68,7 @@ class SearchGroup(click.Group):
         try:
             return super().invoke(ctx)
         except RetrievalError as error:
-            raise click.ClickException(_safe(str(error))) from error
+            raise click.ClickException(safe(str(error))) from error
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
             ctx.exit(128 + signal.SIGINT)
@@ -56,48 +78,7 @@ class SearchGroup(click.Group):
             ctx.exit(0)
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
-            raise click.ClickException(_safe(f"{where}{error.strerror or error}")) from error
-
-
-def _safe(text: str) -> str:
-    """The text with nothing in it that a terminal would act on."""
-    from retrieval.show.table import safe_name
-
-    return safe_name(text)
-
-
-def catalog_option(command: F) -> F:
-    return click.option(
-        "--catalog",
-        metavar="C",
-        help="Catalog folder or database URL. Default: $SEARCH_CATALOG, else the user's data folder.",
-    )(command)
-
-
-def reading_options(command: F) -> F:
-    command = click.option("--no-server", is_flag=True, help="Leave a running local server alone.")(command)
-    return catalog_option(command)
-
-
-def json_option(command: F) -> F:
-    return click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")(command)
-
-
-def output_options(command: F) -> F:
-    for option in reversed(
-        [
-            click.option("--json", "as_json", is_flag=True, help="One JSON object a line."),
-            click.option("--paths", is_flag=True, help="Only the paths, one a line."),
-            click.option("-0", "--null", is_flag=True, help="With --paths: end each with NUL, not newline."),
-            click.option("--preview", is_flag=True, help="Show the pictures in the terminal."),
-            click.option(
-                "--html", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path),
-                help="Write a gallery that opens in a browser.",
-            ),
-        ]
-    ):  # fmt: skip
-        command = option(command)
-    return command
+            raise click.ClickException(safe(f"{where}{error.strerror or error}")) from error
 
 
 @click.group(
@@ -179,12 +160,12 @@ def index(
             dry_run=dry_run,
             retry=retry,
             workers=workers,
-            memory=_bytes(memory),
+            memory=parse_bytes(memory),
             progress=line,
             stopped=stop.is_set,
         )
     if as_json:
-        _json([report.as_dict()])
+        echo_json([report.as_dict()])
     else:
         click.echo(report_line(report.as_dict(), dry_run=dry_run))
         if report.failed:
@@ -196,22 +177,8 @@ def index(
 @main.command()
 @click.argument("query", nargs=-1)
 @reading_options
-@click.option(
-    "-k",
-    "--limit",
-    type=click.IntRange(1),
-    default=10,
-    show_default=True,
-    metavar="N",
-    help="At most N hits.",
-)
-@click.option(
-    "--in", "folder", metavar="DIR", type=click.Path(path_type=Path), help="Only below this folder."
-)
-@click.option("--after", metavar="DATE", help="Taken then or later: 2023, 2023-07 or 2023-07-15.")
-@click.option("--before", metavar="DATE", help="Taken earlier than that.")
-@click.option("--camera", metavar="TEXT", help="Camera make or model contains this.")
-@click.option("--near", metavar="LAT,LON,KM", help="Taken within KM kilometres of a place.")
+@limit_option
+@filter_options
 @click.option("--sort", type=click.Choice(["relevance", "date"]), default="relevance", show_default=True)
 @click.option("--min-match", type=click.FloatRange(0, 1), metavar="X", help="Show hits from this match on.")
 @click.option("--all", "everything", is_flag=True, help="Show weak hits too.")
@@ -229,12 +196,8 @@ def find(
     min_match: float | None,
     everything: bool,
     rerank: str | None,
-    as_json: bool,
-    paths: bool,
-    null: bool,
-    preview: bool,
-    html: Path | None,
-    **filters: Any,
+    where: Filter,
+    output: Output,
 ) -> None:
     """Find pictures with words.
 
@@ -244,9 +207,7 @@ def find(
     search "birthday cake" --paths -0 | xargs -0 cp -t /tmp/cakes
     """
     from retrieval.catalog import RERANKERS, Catalog
-    from retrieval.query.filters import Filter
 
-    _one_of({"--json": as_json, "--paths": paths or null, "--preview": preview, "--html": html is not None})
     if not query and rerank not in (None, *RERANKERS):
         # The option took the query for its name: search --rerank "a red car"
         query, rerank = (rerank,), "auto"
@@ -257,16 +218,16 @@ def find(
         hits = opened.search(
             text,
             limit=limit,
-            where=Filter(**filters),
+            where=where,
             rerank=rerank,
             cutoff=not everything,
             min_match=min_match,
             sort=sort,
         )
-    folder = filters["folder"]
-    if not (hits or hits.closest) and folder is not None and not folder.expanduser().exists():
-        click.echo(f"There is no folder {folder}.", err=True)
-    _show(hits, text, as_json=as_json, paths=paths, null=null, preview=preview, html=html)
+    folder = where.folder
+    if not (hits or hits.closest) and folder is not None and not os.path.exists(os.path.expanduser(folder)):
+        click.echo(f"There is no folder {safe(str(folder))}.", err=True)
+    output.show(hits, text)
 
 
 @main.command()
@@ -285,7 +246,7 @@ def status(catalog: str | None, no_server: bool, as_json: bool) -> None:  # noqa
     with Catalog(catalog) as opened:
         found = opened.status()
     if as_json:
-        _json([found.as_dict()])
+        echo_json([found.as_dict()])
     else:
         click.echo("\n".join(status_lines(found)))
 
@@ -306,7 +267,7 @@ def failures(catalog: str | None, no_server: bool, as_json: bool) -> None:  # no
     with Catalog(catalog) as opened:
         found = opened.failures()
     if as_json:
-        _json(failure.as_dict() for failure in found)
+        echo_json(failure.as_dict() for failure in found)
         return
     for failure in found:
         click.echo(failure_line(failure))
@@ -329,7 +290,7 @@ def forget(paths: tuple[Path, ...], catalog: str | None, as_json: bool) -> None:
     with Catalog(catalog) as opened:
         count = sum(opened.forget(path) for path in paths)
     if as_json:
-        _json([{"forgotten": count}])
+        echo_json([{"forgotten": count}])
     else:
         click.echo(
             f"{count} pictures forgotten. Their files were not touched; the next indexing of their folder "
@@ -357,7 +318,7 @@ def gc(catalog: str | None, encoders: bool, as_json: bool) -> None:
     with Catalog(catalog) as opened:
         figures = opened.gc(encoders=encoders)
     if as_json:
-        _json([figures])
+        echo_json([figures])
     else:
         click.echo(
             f"Removed {figures['images']} missing pictures, {figures['failures']} failures and "
@@ -383,7 +344,7 @@ def rebuild(catalog: str | None, store: str | None, as_json: bool) -> None:
         opened.rebuild(store=store)
         found = opened.status()
     if as_json:
-        _json([found.as_dict()])
+        echo_json([found.as_dict()])
     else:
         click.echo("\n".join(status_lines(found)))
 
@@ -405,11 +366,11 @@ def doctor(catalog: str | None, no_server: bool, fix: bool, as_json: bool) -> No
 
     found = examine(catalog, fix=fix)
     if as_json:
-        _json(finding.as_dict() for finding in found)
+        echo_json(finding.as_dict() for finding in found)
     for finding in () if as_json else found:
-        click.echo(f"{'mended' if finding.mended else finding.kind}: {_safe(finding.detail)}")
+        click.echo(f"{'mended' if finding.mended else finding.kind}: {safe(finding.detail)}")
         if not finding.mended:
-            click.echo(f"  → {_safe(finding.help)}")
+            click.echo(f"  → {safe(finding.help)}")
     if not found and not as_json:
         click.echo("All is well.")
     if any(not finding.mended for finding in found):
@@ -433,7 +394,7 @@ def models(ctx: click.Context, as_json: bool) -> None:
 
     found = list_models()
     if as_json:
-        _json(model.as_dict() for model in found)
+        echo_json(model.as_dict() for model in found)
     else:
         click.echo("\n".join(model_lines(found)))
 
@@ -451,71 +412,6 @@ def pull(name: str) -> None:
 
     with ProgressLine(sys.stderr) as line:
         click.echo(fetch(name, line))
-
-
-def _show(
-    hits: Hits, query: str, *, as_json: bool, paths: bool, null: bool, preview: bool, html: Path | None
-) -> None:
-    if as_json:
-        _json(hit.as_dict() for hit in hits)
-    elif paths or null:
-        from retrieval.show.table import write_paths
-
-        if sys.stdout.isatty() and not null:  # exact bytes are for programs; a terminal might act on them
-            for hit in hits:
-                click.echo(_safe(str(hit.path)))
-        else:
-            write_paths(hits, sys.stdout.buffer, null=null)
-    elif preview:
-        from retrieval.show.terminal import preview as draw
-
-        draw(hits, sys.stdout)
-    elif html is not None:
-        from retrieval.show.gallery import write_gallery
-
-        failed = write_gallery(hits, html, query=query)
-        left_out = f"; {len(failed)} could not be shown" if failed else ""
-        written = f"{len(hits) - len(failed)} pictures written to {_safe(str(html))}{left_out}"
-        click.echo(written, err=True)
-    elif len(hits):
-        from retrieval.show.table import write_table
-
-        write_table(hits, sys.stdout)
-    if not len(hits):
-        from retrieval.show.lines import nothing_line
-
-        click.echo(nothing_line(hits), err=True)
-
-
-def _json(rows: Iterable[dict[str, Any]]) -> None:
-    out, plain = sys.stdout.buffer, sys.stdout.isatty()
-    for row in rows:
-        out.write(json.dumps(row, ensure_ascii=plain).encode("utf-8", "replace") + b"\n")
-    out.flush()
-
-
-def _one_of(flags: dict[str, bool]) -> None:
-    given = [name for name, used in flags.items() if used]
-    if len(given) > 1:
-        raise click.UsageError(f"{' and '.join(given)} cannot go together. Choose one.")
-
-
-def _bytes(text: str | None) -> int | None:
-    """A size as people write it: 500M, 2G, 1073741824."""
-    if text is None:
-        return None
-    units = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
-    number = text.strip().lower().removesuffix("b").removesuffix("i")
-    unit = number[-1:] if number[-1:] in units and not number[-1:].isdigit() else ""
-    try:
-        size = int(float(number[: len(number) - len(unit)]) * units[unit])
-    except (ValueError, OverflowError):
-        size = 0
-    if size < 16 << 20:
-        raise click.BadParameter(
-            f"'{text}' is not a size of at least 16M, such as 500M or 2G.", param_hint="--memory"
-        )
-    return size
 
 
 if __name__ == "__main__":

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import os
-import threading
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from retrieval import registry
 from retrieval.config import DEFAULT_LIMIT, RERANK_DEPTH, Location
 from retrieval.db import reads
-from retrieval.db.reader import holds_something, open_reader
 from retrieval.errors import (
-    CatalogBusy,
-    CatalogError,
-    CatalogNotFound,
-    EncoderMismatch,
     ModelError,
     QueryError,
 )
+from retrieval.state import State
 from retrieval.stores import cache
 from retrieval.types import Failure, Hit, Hits, Status, path_fields
 
@@ -27,29 +20,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from retrieval.db.queries import Writer
-    from retrieval.db.reader import Reader
-    from retrieval.db.reads import EncoderInfo
     from retrieval.protocols import Encoder, SecondStage, VectorStore
     from retrieval.query.filters import Filter
-    from retrieval.stores.opening import Opened, Truth
 
 Sort = Literal["relevance", "date"]
 SORTS = ("relevance", "date")
 RERANKERS = ("auto", "classes", "none")
 """What `rerank` may name: the encoder's own second stage twice, by role and by name, and nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class _View:
-    """One moment of the catalog: its vectors, which of them may be found, and which may be seen.
-
-    A match is measured against all that can be seen, so that a filter does not change it.
-    """
-
-    store: VectorStore
-    allowed: NDArray[np.bool_] | None
-    visible: NDArray[np.bool_] | None
 
 
 class Catalog:
@@ -71,20 +48,7 @@ class Catalog:
         create: bool = False,
         readonly: bool = False,
     ) -> None:
-        self.location = Location.parse(place)
-        self.encoder = encoder
-        self.readonly = readonly
-        self._lock = threading.RLock()
-        self._closed = False
-        self._opened: tuple[EncoderInfo, Opened] | None = None
-        self._encoders: dict[str, Encoder] = {}
-        try:
-            self._open_reader = open_reader(self.location)
-        except CatalogNotFound:
-            if not create or holds_something(self.location):
-                raise
-            self._writer().close()
-            self._open_reader = open_reader(self.location)
+        self.state = State(place, encoder=encoder, create=create, readonly=readonly)
 
     def __enter__(self) -> Catalog:
         return self
@@ -96,10 +60,20 @@ class Catalog:
         return f"Catalog({self.location.name!r})"
 
     def close(self) -> None:
-        with self._lock:
-            self._closed = True
-            self._open_reader.close()
-            self._opened = None
+        self.state.close()
+
+    @property
+    def location(self) -> Location:
+        return self.state.location
+
+    @property
+    def encoder(self) -> str | Encoder | None:
+        """The model the catalog was opened with, for `index_folder`."""
+        return self.state.given
+
+    @property
+    def readonly(self) -> bool:
+        return self.state.readonly
 
     def search(
         self,
@@ -133,33 +107,27 @@ class Catalog:
             raise QueryError(f"Hits are sorted by {' or '.join(SORTS)}, not by '{sort}'.")
         if min_match is not None and not 0 <= min_match <= 1:
             raise QueryError(f"A match is between 0 and 1, not {min_match:g}.")
-        with self._lock:
-            info = self._active()
-            encoder = self._encoder(info)
+        info = self.state.active()
+        encoder = self.state.encoder(info)
         second = _second_stage(encoder, rerank)
         # The slow part happens outside the lock, so that threads wait for the model, not for each other.
         vector = encoder.encode_texts([text])[0]
-        with self._lock, self._reader.snapshot():
-            current = self._active()
-            if current.key == info.key:
-                view = self._view(current, where or Filter())
-                ids, scores = view.store.search(vector, max(limit, RERANK_DEPTH), allowed=view.allowed)
-                matches = encoder.match(scores, view.store.sample(vector, allowed=view.visible))
-                if second is not None and len(ids):
-                    order = _second_order(second, text, vector, ids, scores, view.store)
-                    ids, scores, matches = ids[order], scores[order], matches[order]
-                least = encoder.cutoff if min_match is None else min_match
-                return self._hits(ids, scores, matches, limit, least if cutoff else 0.0, sort)
-        raise CatalogBusy(
-            f"The catalog at {self.location.name} switched to another model during this search. Search again."
-        )
+        with self.state.snapshot():
+            view = self.state.view(self.state.still(info), where or Filter())
+            ids, scores = view.store.search(vector, max(limit, RERANK_DEPTH), allowed=view.allowed)
+            matches = encoder.match(scores, view.store.sample(vector, allowed=view.visible))
+            if second is not None and len(ids):
+                order = _second_order(second, text, vector, ids, scores, view.store)
+                ids, scores, matches = ids[order], scores[order], matches[order]
+            least = encoder.cutoff if min_match is None else min_match
+            return self._hits(ids, scores, matches, limit, least if cutoff else 0.0, sort)
 
     def status(self) -> Status:
         """What the catalog holds; loads no model and no vectors."""
-        with self._lock, self._reader.snapshot():
-            known = reads.encoders(self._reader)
+        with self.state.snapshot() as reader:
+            known = reads.encoders(reader)
             active = next((info for info in known if info.active), None)
-            embedded = reads.embedded_counts(self._reader)
+            embedded = reads.embedded_counts(reader)
             kind, fresh = "none", active is None
             if active is not None:
                 kind, fresh = cache.is_fresh(
@@ -167,7 +135,7 @@ class Catalog:
                 )
             return Status(
                 catalog=self.location.name,
-                **reads.counts(self._reader),
+                **reads.counts(reader),
                 encoder=active.key if active else None,
                 encoders=tuple(
                     {
@@ -180,16 +148,16 @@ class Catalog:
                     }
                     for info in known
                 ),
-                roots=tuple(self._root(path) for path in reads.roots(self._reader)),
+                roots=tuple(self._root(path) for path in reads.roots(reader)),
                 store=kind,
                 cache_fresh=fresh,
-                db_bytes=self._reader.size(),
+                db_bytes=reader.size(),
             )
 
     def failures(self) -> list[Failure]:
         """The files that could not be indexed, by path."""
-        with self._lock:
-            rows = reads.failures(self._reader)
+        with self.state.lock:
+            rows = reads.failures(self.state.reader)
         return [Failure(Path(os.fsdecode(path)), reason, detail) for path, reason, detail in rows]
 
     def forget(self, path: str | os.PathLike[str]) -> int:
@@ -198,7 +166,7 @@ class Catalog:
         Returns how many pictures were taken out. Indexing their folder brings them back.
         """
         target = os.fsencode(os.path.abspath(os.path.expanduser(path)))
-        with self._writer() as writer:
+        with self.state.writer() as writer:
             return writer.forget(target)
 
     def gc(self, *, encoders: bool = False) -> dict[str, int]:
@@ -206,20 +174,22 @@ class Catalog:
 
         Returns how many pictures, failures and encoders went, and the bytes given back.
         """
-        with self._lock:
-            before = self._reader.size()
-            unused = [info.id for info in reads.encoders(self._reader) if not info.active] if encoders else []
-            stale = [path for path, _, _ in reads.failures(self._reader) if not os.path.lexists(path)]
-        with self._writer() as writer:
+        with self.state.lock:
+            reader = self.state.reader
+            before = reader.size()
+            unused = [info.id for info in reads.encoders(reader) if not info.active] if encoders else []
+            stale = [path for path, _, _ in reads.failures(reader) if not os.path.lexists(path)]
+        with self.state.writer() as writer:
             images = writer.collect()
             writer.forget_failures(stale)
             writer.drop_encoders(unused)
             writer.compact()
-        with self._lock:
-            cache.sweep_folders(
-                self.location.cache, [info.cache_key for info in reads.encoders(self._reader)]
-            )
-            freed = max(0, before - self._reader.size())
+        with self.state.lock:
+            reader = self.state.reader
+            known = reads.encoders(reader)
+            keys = [key for info in known for key in (info.cache_key, info.text_cache_key)]
+            cache.sweep_folders(self.location.cache, keys)
+            freed = max(0, before - reader.size())
         return {"images": images, "failures": len(stale), "encoders": len(unused), "bytes": freed}
 
     def rebuild(self, *, store: str | None = None) -> int:
@@ -229,102 +199,27 @@ class Catalog:
         """
         from retrieval.stores.opening import KINDS, rebuild_store
 
-        self._check_writable()
+        self.state.check_writable()
         if store is not None and store not in KINDS:
             raise QueryError(f"'{store}' is not a kind of store. There are: {', '.join(KINDS)}")
-        with self._lock:
-            self._opened = None
-            with self._reader.snapshot():
+        with self.state.lock:
+            self.state.forget_stores()
+            with self.state.reader.snapshot():
                 return sum(
-                    len(rebuild_store(self.location.cache, self._truth(info), kind=store).store.ids)
-                    for info in reads.encoders(self._reader)
+                    len(
+                        rebuild_store(self.location.cache, self.state.image_truth(info), kind=store).store.ids
+                    )
+                    for info in reads.encoders(self.state.reader)
                 )
 
     def refresh(self) -> None:
         """Bring the active encoder's cache up to the rows, so that the next query finds it ready."""
-        with self._lock, self._reader.snapshot():
-            info = reads.active_encoder(self._reader)
+        with self.state.snapshot() as reader:
+            info = reads.active_encoder(reader)
             if info is not None:
-                self._store(info, save=True)
-
-    @property
-    def _reader(self) -> Reader:
-        if self._closed:
-            raise CatalogError(f"The catalog at {self.location.name} was closed. Open it again.")
-        return self._open_reader
-
-    def _check_writable(self) -> None:
-        if self.readonly:
-            raise CatalogError(f"The catalog at {self.location.name} was opened for reading only.")
-
-    def _writer(self) -> Writer:
-        from retrieval.db.queries import Writer
-
-        self._check_writable()
-        return Writer(self.location)
-
-    def _active(self) -> EncoderInfo:
-        info = reads.active_encoder(self._reader)
-        if info is None:
-            raise CatalogError(
-                f"The catalog at {self.location.name} holds no pictures yet. Index some: search index PATH"
-            )
-        return info
-
-    def _view(self, info: EncoderInfo, where: Filter) -> _View:
-        import numpy as np
-
-        store = self._store(info).store
-        hidden = reads.hidden_ids(self._reader)
-        visible = ~np.isin(store.ids, hidden) if hidden else None
-        if not where:
-            return _View(store, allowed=visible, visible=visible)
-        sql, values = where.sql()
-        rows = self._reader.rows(sql, **values)
-        circle = where.circle
-        if circle is not None:
-            rows = [row for row in rows if circle.contains(float(row[1]), float(row[2]))]
-        passing = np.fromiter((row[0] for row in rows), np.int64, len(rows))
-        return _View(store, allowed=np.isin(store.ids, passing, assume_unique=True), visible=visible)
-
-    def _store(self, info: EncoderInfo, *, save: bool = False) -> Opened:
-        from retrieval.stores.opening import open_store
-
-        if self._opened is not None and self._opened[0] == info and (self._opened[1].fresh or not save):
-            return self._opened[1]
-        opened = open_store(self.location.cache, self._truth(info), save=save, write=not self.readonly)
-        self._opened = (info, opened)
-        return opened
-
-    def _truth(self, info: EncoderInfo) -> Truth:
-        from retrieval.stores.opening import Truth
-
-        return Truth(
-            key=info.cache_key,
-            dim=info.dim,
-            generation=info.generation,
-            epoch=info.epoch,
-            count=lambda: reads.embedding_count(self._reader, info.id),
-            has=lambda generation: reads.has_generation(self._reader, info.id, generation),
-            rows=lambda after: reads.vectors(self._reader, info.id, after=after),
-        )
-
-    def _encoder(self, info: EncoderInfo) -> Encoder:
-        if self.encoder is not None and not isinstance(self.encoder, str) and self.encoder.id == info.key:
-            return self.encoder
-        encoder = self._encoders.get(info.key)
-        if encoder is None:
-            try:
-                encoder = registry.load_encoder(info.spec)
-            except ModelError as error:
-                raise type(error)(f"The catalog was made with the model '{info.spec}'. {error}") from error
-            if encoder.id != info.key:
-                raise EncoderMismatch(
-                    f"The catalog's vectors are of {info.key}, but '{info.spec}' is now {encoder.id}. "
-                    f"Embed the pictures anew: search index --model {info.spec}"
-                )
-            self._encoders = {info.key: encoder}
-        return encoder
+                self.state.images(info, save=True)
+                if info.text_generation:
+                    self.state.texts(info, save=True)
 
     def _hits(
         self,
@@ -338,7 +233,7 @@ class Catalog:
         ranked = list(zip(ids.tolist(), scores.tolist(), matches.tolist(), strict=True))
         above = [row for row in ranked if row[2] >= cutoff][:limit]
         below = sorted((row for row in ranked[:limit] if row[2] < cutoff), key=lambda row: -row[2])
-        shown = reads.shown(self._reader, [row[0] for row in above + below])
+        shown = reads.shown(self.state.reader, [row[0] for row in above + below])
         # Vectors without a picture are a damage that `doctor` mends; nothing of them can be shown.
         above, below = ([row for row in rows if row[0] in shown] for rows in (above, below))
         if sort == "date":
@@ -353,7 +248,7 @@ class Catalog:
         return {
             **path_fields(os.fsdecode(path)),
             "online": os.path.isdir(path),
-            "images": reads.count_under(self._reader, path),
+            "images": reads.count_under(self.state.reader, path),
         }
 
 

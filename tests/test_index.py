@@ -34,7 +34,7 @@ def found(catalog: Path, query: str) -> list[str]:
 def rows(catalog: Path) -> list[tuple[object, ...]]:
     """Everything the catalog says of its pictures but the time it was said."""
     with Catalog(catalog) as opened:
-        return opened._reader.rows(
+        return opened.state.reader.rows(
             "SELECT i.id, i.path, i.content_hash, i.width, i.missing_at IS NULL, e.vector, e.aux, "
             "i.size, i.mtime_ns, i.format, i.height, i.taken_at, i.taken_offset, i.taken_source, "
             "i.camera_model, i.description, i.keywords, e.encoder_id "
@@ -343,7 +343,7 @@ def test_metadata_goes_into_rows(tmp_path: Path, index: Index) -> None:
 
 def test_file_time_is_taken_honestly(photos: Path, catalog: Path) -> None:
     with Catalog(catalog) as opened:
-        sources = {row[0] for row in opened._reader.rows("SELECT taken_source FROM images")}
+        sources = {row[0] for row in opened.state.reader.rows("SELECT taken_source FROM images")}
     assert sources == {"file-mtime"}
 
 

@@ -96,7 +96,7 @@ class Writer:
         self._lock.release()
 
     def add_roots(self, paths: Iterable[bytes]) -> None:
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             known = set(connection.scalars(select(Root.path)))
             rows = [{"path": path, "added_at": time.time()} for path in paths if path not in known]
             if rows:
@@ -104,7 +104,7 @@ class Writer:
 
     def add_encoder(self, *, key: str, spec: str, dim: int) -> int:
         """The id of an encoder, made known if it is new; its `spec` may change, its `key` never does."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             found = connection.scalar(select(Encoder.id).where(Encoder.key == key))
             if found is not None:
                 connection.execute(update(Encoder).where(Encoder.id == found).values(spec=spec))
@@ -124,12 +124,12 @@ class Writer:
     def activate(self, encoder_id: int, *, complete: bool = False) -> None:
         """Make an encoder the one that queries use, in one step."""
         values: dict[str, Any] = {"active": True, **({"state": "complete"} if complete else {})}
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             connection.execute(update(Encoder).where(Encoder.active).values(active=False))
             connection.execute(update(Encoder).where(Encoder.id == encoder_id).values(values))
 
     def commit(self, batch: Batch, *, encoder_id: int) -> None:
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             rows: list[dict[str, Any]] = []
 
             def embed(image_id: int, vector: Vector) -> None:
@@ -174,19 +174,19 @@ class Writer:
     def hide(self, image_ids: Sequence[int]) -> None:
         """Mark files as missing; their rows and vectors stay."""
         now = time.time()
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             for part in _chunks(image_ids):
                 connection.execute(update(Image).where(Image.id.in_(part)).values(missing_at=now))
 
     def forget_failures(self, paths: Sequence[bytes]) -> None:
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             for part in _chunks(paths):
                 connection.execute(delete(FailureRow).where(FailureRow.path.in_(part)))
 
     def forget(self, path: bytes) -> int:
         """Take a file, or all inside a folder, out of the catalog; returns how many pictures went."""
         low, high = under(path)
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             inside = (Image.path == path) | ((Image.path >= low) & (Image.path < high))
             gone = list(connection.scalars(select(Image.id).where(inside)))
             _delete_images(connection, gone)
@@ -198,20 +198,20 @@ class Writer:
 
     def collect(self) -> int:
         """Remove the rows and vectors of missing pictures for good; returns how many."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             gone = list(connection.scalars(select(Image.id).where(Image.missing_at.is_not(None))))
             _delete_images(connection, gone)
             return len(gone)
 
     def drop_encoders(self, encoder_ids: Sequence[int]) -> None:
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             for encoder_id in encoder_ids:
                 connection.execute(delete(Embedding).where(Embedding.encoder_id == encoder_id))
                 connection.execute(delete(Encoder).where(Encoder.id == encoder_id, ~Encoder.active))
 
     def drop_vectors(self, encoder_id: int, image_ids: Sequence[int]) -> None:
         """Take vectors away that are damaged, so that the next indexing makes them anew."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             for part in _chunks(image_ids):
                 connection.execute(
                     delete(Embedding).where(Embedding.encoder_id == encoder_id, Embedding.image_id.in_(part))
@@ -220,7 +220,7 @@ class Writer:
 
     def drop_orphans(self) -> None:
         """Remove vectors that belong to no picture or no encoder."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             connection.execute(delete(Embedding).where(Embedding.image_id.not_in(select(Image.id))))
             connection.execute(delete(Embedding).where(Embedding.encoder_id.not_in(select(Encoder.id))))
             connection.execute(update(Encoder).values(epoch=_new_epoch()))
@@ -228,7 +228,7 @@ class Writer:
     def reindex(self) -> None:
         """Make the database's own indexes anew from its tables."""
         if self._engine.dialect.name == "sqlite":
-            with self._transaction() as connection:
+            with self.transaction() as connection:
                 connection.exec_driver_sql("REINDEX")
 
     def compact(self) -> None:
@@ -248,7 +248,7 @@ class Writer:
         return generation
 
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[Connection]:
+    def transaction(self) -> Iterator[Connection]:
         with self._translated(), self._engine.begin() as connection:
             yield connection
 

@@ -15,9 +15,9 @@ from typing import Any, Protocol
 from retrieval.config import Location
 from retrieval.errors import CatalogBusy, CatalogError, CatalogNotFound, SchemaOutdated, SchemaTooNew
 
-HEAD = "0001"
+HEAD = "0002"
 """The schema revision this version reads and writes; a test holds it against the scripts."""
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 """Every revision this version knows, oldest first."""
 
 Row = tuple[Any, ...]

@@ -24,11 +24,17 @@ class EncoderInfo:
     state: str
     created_at: float
     active: bool
+    text_generation: int
+    text_epoch: int
 
     @property
     def cache_key(self) -> str:
         """Names this encoder of this catalog: a cache copied from another one never fits."""
         return f"{self.key}@{self.created_at!r}"
+
+    @property
+    def text_cache_key(self) -> str:
+        return f"{self.cache_key}#texts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +61,10 @@ class Shown:
     height: int
 
 
-ENCODER = "SELECT id, key, spec, dim, generation, epoch, state, created_at, active FROM encoders"
+ENCODER = (
+    "SELECT id, key, spec, dim, generation, epoch, state, created_at, active, text_generation, text_epoch "
+    "FROM encoders"
+)
 
 
 def encoders(reader: Reader) -> list[EncoderInfo]:
@@ -68,7 +77,7 @@ def active_encoder(reader: Reader) -> EncoderInfo | None:
 
 
 def _encoder(row: Row) -> EncoderInfo:
-    return EncoderInfo(*(*row[:-1], bool(row[-1])))
+    return EncoderInfo(*(*row[:8], bool(row[8]), *row[9:]))
 
 
 def embedded_counts(reader: Reader) -> dict[int, int]:
@@ -83,6 +92,10 @@ def embedded_counts(reader: Reader) -> dict[int, int]:
 def embedding_count(reader: Reader, encoder_id: int) -> int:
     """How many vectors an encoder has, of hidden pictures too: what a cache must hold."""
     return _count(reader, "SELECT COUNT(*) FROM embeddings WHERE encoder_id = :e", e=encoder_id)
+
+
+def text_embedding_count(reader: Reader, encoder_id: int) -> int:
+    return _count(reader, "SELECT COUNT(*) FROM text_embeddings WHERE encoder_id = :e", e=encoder_id)
 
 
 def counts(reader: Reader) -> dict[str, int]:
@@ -177,13 +190,16 @@ def files_of_sizes(reader: Reader, encoder_id: int, sizes: Sequence[int]) -> lis
 
 def has_generation(reader: Reader, encoder_id: int, generation: int) -> bool:
     """Whether the rows still hold vectors of that generation: a cache of another history fits none."""
-    return bool(
-        reader.rows(
-            "SELECT 1 FROM embeddings WHERE encoder_id = :e AND generation = :g LIMIT 1",
-            e=encoder_id,
-            g=generation,
-        )
-    )
+    return _has_generation(reader, "embeddings", encoder_id, generation)
+
+
+def has_text_generation(reader: Reader, encoder_id: int, generation: int) -> bool:
+    return _has_generation(reader, "text_embeddings", encoder_id, generation)
+
+
+def _has_generation(reader: Reader, table: str, encoder_id: int, generation: int) -> bool:
+    sql = f"SELECT 1 FROM {table} WHERE encoder_id = :e AND generation = :g LIMIT 1"
+    return bool(reader.rows(sql, e=encoder_id, g=generation))
 
 
 def hidden_ids(reader: Reader) -> list[int]:
@@ -212,3 +228,16 @@ def vectors(reader: Reader, encoder_id: int, *, after: int = 0) -> Iterator[tupl
         g=after,
     ):
         yield int(image_id), bytes(vector), bytes(aux), int(checksum)
+
+
+def text_vectors(
+    reader: Reader, encoder_id: int, *, after: int = 0
+) -> Iterator[tuple[int, bytes, bytes, int]]:
+    """The same of every text's vector; nothing stands beside it."""
+    for text_id, vector, checksum in reader.stream(
+        "SELECT text_id, vector, checksum FROM text_embeddings "
+        "WHERE encoder_id = :e AND generation > :g ORDER BY text_id",
+        e=encoder_id,
+        g=after,
+    ):
+        yield int(text_id), bytes(vector), b"", int(checksum)

@@ -31,6 +31,10 @@ NAMING = {
 }
 
 
+FULL_TEXT = ("image_fts", "image_terms")
+"""Tables of SQLite's full-text search begin with these names: made by migrations, without a model."""
+
+
 class Base(DeclarativeBase):
     metadata = MetaData(naming_convention=NAMING)
     type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it off the class
@@ -89,14 +93,18 @@ class Image(Base):
     title: Mapped[str | None]
     description: Mapped[str | None]
     keywords: Mapped[list[str]]
+    phash: Mapped[bytes | None]
+    """How the picture looks in 64 bits; none where it was not computed yet."""
+    ocr: Mapped[str | None]
+    """What has read the text in the picture, and in which version; none where nothing has."""
 
 
 class Encoder(Base):
     """A model whose vectors the catalog holds.
 
     `generation` grows with each batch of vectors, `epoch` whenever vectors are taken away:
-    together they tell a cache what it has missed. `state` is `building` or `complete`;
-    at most one encoder is `active`.
+    together they tell a cache what it has missed. The vectors of texts have their own two.
+    `state` is `building` or `complete`; at most one encoder is `active`.
     """
 
     __tablename__ = "encoders"
@@ -110,6 +118,8 @@ class Encoder(Base):
     state: Mapped[str] = mapped_column(String(16))
     active: Mapped[bool]
     created_at: Mapped[float]
+    text_generation: Mapped[int] = mapped_column(server_default="0")
+    text_epoch: Mapped[int] = mapped_column(server_default="0")
 
 
 class Embedding(Base):
@@ -141,10 +151,14 @@ class FailureRow(Base):
 
 
 class TextRow(Base):
-    """A caption, description or sentence, each kept once for a picture or for none."""
+    """A caption, description or sentence, each kept once for a picture or for none.
+
+    `source` says what it is: `added`, `sidecar`, `ocr`, `caption` …; `name` is what the one
+    who added it calls it. `origin` is the file it came from, `stamp` that file's size and time.
+    """
 
     __tablename__ = "texts"
-    __table_args__ = (Index("ix_texts_image_id", "image_id"),)
+    __table_args__ = (Index("ix_texts_image_id", "image_id"), Index("ix_texts_origin", "origin"))
 
     id: Mapped[int] = mapped_column(primary_key=True)
     content_hash: Mapped[bytes] = mapped_column(unique=True)
@@ -152,3 +166,121 @@ class TextRow(Base):
     source: Mapped[str] = mapped_column(String(32))
     image_id: Mapped[int | None] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"))
     added_at: Mapped[float]
+    name: Mapped[str | None]
+    origin: Mapped[bytes | None]
+    stamp: Mapped[str | None]
+
+
+class TextEmbedding(Base):
+    """One text's vector by one encoder: little-endian float16."""
+
+    __tablename__ = "text_embeddings"
+    __table_args__ = (Index("ix_text_embeddings_encoder_id_generation", "encoder_id", "generation"),)
+
+    encoder_id: Mapped[int] = mapped_column(ForeignKey("encoders.id", ondelete="CASCADE"), primary_key=True)
+    text_id: Mapped[int] = mapped_column(ForeignKey("texts.id", ondelete="CASCADE"), primary_key=True)
+    vector: Mapped[bytes]
+    checksum: Mapped[int]
+    generation: Mapped[int]
+
+
+class ImageWords(Base):
+    """The words around a picture, by where they come from: what full-text search looks through.
+
+    Made from the picture's row and texts whenever these change. In SQLite the table is the
+    content of the FTS5 table `image_fts`, kept up by triggers.
+    """
+
+    __tablename__ = "image_words"
+
+    image_id: Mapped[int] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"), primary_key=True)
+    name: Mapped[str]
+    """Its file's name, and those of the folders it lies in."""
+    described: Mapped[str]
+    """Title, description and keywords that the file carries."""
+    told: Mapped[str]
+    """Texts that were tied to it: captions, sidecars."""
+    seen: Mapped[str]
+    """Text that was read in the picture."""
+
+
+class VocabularyRow(Base):
+    """A tag that pictures may get: what is looked for is `prompt`."""
+
+    __tablename__ = "vocabulary"
+
+    tag: Mapped[str] = mapped_column(String(255), primary_key=True)
+    prompt: Mapped[str]
+    added_at: Mapped[float]
+
+
+class ImageTag(Base):
+    """A tag of a picture; `kept` is whether it counts.
+
+    `source` is `model`, or `person`, who has the last word.
+    """
+
+    __tablename__ = "image_tags"
+    __table_args__ = (Index("ix_image_tags_tag_kept", "tag", "kept"),)
+
+    image_id: Mapped[int] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"), primary_key=True)
+    tag: Mapped[str] = mapped_column(String(255), primary_key=True)
+    confidence: Mapped[float]
+    kept: Mapped[bool]
+    source: Mapped[str] = mapped_column(String(16))
+    encoder_id: Mapped[int | None] = mapped_column(ForeignKey("encoders.id", ondelete="SET NULL"))
+
+
+class NotDuplicates(Base):
+    """Two pictures that a person said are not the same; the lower id comes first."""
+
+    __tablename__ = "not_duplicates"
+
+    first_id: Mapped[int] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"), primary_key=True)
+    second_id: Mapped[int] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"), primary_key=True)
+    said_at: Mapped[float]
+
+
+class ConceptRow(Base):
+    """Something a person taught by examples: `@name` in a query."""
+
+    __tablename__ = "concepts"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(255), unique=True)
+    created_at: Mapped[float]
+
+
+class ConceptExample(Base):
+    """A picture that shows a concept, or does not (`good` false).
+
+    `image_id` is set for a picture of the catalog. One from outside is remembered by its
+    path, and with the vector that `encoder_id` gave it.
+    """
+
+    __tablename__ = "concept_examples"
+    __table_args__ = (Index("ix_concept_examples_concept_id", "concept_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    concept_id: Mapped[int] = mapped_column(ForeignKey("concepts.id", ondelete="CASCADE"))
+    image_id: Mapped[int | None] = mapped_column(ForeignKey("images.id", ondelete="SET NULL"))
+    path: Mapped[bytes]
+    content_hash: Mapped[bytes]
+    good: Mapped[bool]
+    encoder_id: Mapped[int | None] = mapped_column(ForeignKey("encoders.id", ondelete="SET NULL"))
+    vector: Mapped[bytes | None]
+    added_at: Mapped[float]
+
+
+class FeedbackRow(Base):
+    """What a person said of a picture as an answer to a query."""
+
+    __tablename__ = "feedback"
+    __table_args__ = (Index("ix_feedback_query", "query"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    query: Mapped[str]
+    """The query in its normal form: equal questions share what was said of their answers."""
+    image_id: Mapped[int] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"))
+    good: Mapped[bool]
+    said_at: Mapped[float]

@@ -1,0 +1,144 @@
+"""texts with vectors, words around pictures, tags, duplicates, concepts and feedback
+
+Revision ID: 0002
+Revises: 0001
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+COLUMNS = ("name", "described", "told", "seen")
+
+
+def upgrade() -> None:
+    number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+    op.add_column("images", sa.Column("phash", sa.LargeBinary(), nullable=True))
+    op.add_column("images", sa.Column("ocr", sa.Text(), nullable=True))
+    op.add_column("encoders", sa.Column("text_generation", number, nullable=False, server_default="0"))
+    op.add_column("encoders", sa.Column("text_epoch", number, nullable=False, server_default="0"))
+    op.add_column("texts", sa.Column("name", sa.Text(), nullable=True))
+    op.add_column("texts", sa.Column("origin", sa.LargeBinary(), nullable=True))
+    op.add_column("texts", sa.Column("stamp", sa.Text(), nullable=True))
+    op.create_index("ix_texts_origin", "texts", ["origin"])
+    op.create_table(
+        "text_embeddings",
+        sa.Column("encoder_id", number, nullable=False),
+        sa.Column("text_id", number, nullable=False),
+        sa.Column("vector", sa.LargeBinary(), nullable=False),
+        sa.Column("checksum", number, nullable=False),
+        sa.Column("generation", number, nullable=False),
+        _to("text_embeddings", "encoder_id", "encoders", "CASCADE"),
+        _to("text_embeddings", "text_id", "texts", "CASCADE"),
+        sa.PrimaryKeyConstraint("encoder_id", "text_id", name="pk_text_embeddings"),
+    )
+    op.create_index(
+        "ix_text_embeddings_encoder_id_generation", "text_embeddings", ["encoder_id", "generation"]
+    )
+    op.create_table(
+        "image_words",
+        sa.Column("image_id", number, nullable=False),
+        *(sa.Column(name, sa.Text(), nullable=False) for name in COLUMNS),
+        _to("image_words", "image_id", "images", "CASCADE"),
+        sa.PrimaryKeyConstraint("image_id", name="pk_image_words"),
+    )
+    op.create_table(
+        "vocabulary",
+        sa.Column("tag", sa.String(255), nullable=False),
+        sa.Column("prompt", sa.Text(), nullable=False),
+        sa.Column("added_at", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("tag", name="pk_vocabulary"),
+    )
+    op.create_table(
+        "image_tags",
+        sa.Column("image_id", number, nullable=False),
+        sa.Column("tag", sa.String(255), nullable=False),
+        sa.Column("confidence", sa.Float(), nullable=False),
+        sa.Column("kept", sa.Boolean(), nullable=False),
+        sa.Column("source", sa.String(16), nullable=False),
+        sa.Column("encoder_id", number, nullable=True),
+        _to("image_tags", "image_id", "images", "CASCADE"),
+        _to("image_tags", "encoder_id", "encoders", "SET NULL"),
+        sa.PrimaryKeyConstraint("image_id", "tag", name="pk_image_tags"),
+    )
+    op.create_index("ix_image_tags_tag_kept", "image_tags", ["tag", "kept"])
+    op.create_table(
+        "not_duplicates",
+        sa.Column("first_id", number, nullable=False),
+        sa.Column("second_id", number, nullable=False),
+        sa.Column("said_at", sa.Float(), nullable=False),
+        _to("not_duplicates", "first_id", "images", "CASCADE"),
+        _to("not_duplicates", "second_id", "images", "CASCADE"),
+        sa.PrimaryKeyConstraint("first_id", "second_id", name="pk_not_duplicates"),
+    )
+    op.create_table(
+        "concepts",
+        sa.Column("id", number, nullable=False),
+        sa.Column("name", sa.String(255), nullable=False),
+        sa.Column("created_at", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_concepts"),
+        sa.UniqueConstraint("name", name="uq_concepts_name"),
+    )
+    op.create_table(
+        "concept_examples",
+        sa.Column("id", number, nullable=False),
+        sa.Column("concept_id", number, nullable=False),
+        sa.Column("image_id", number, nullable=True),
+        sa.Column("path", sa.LargeBinary(), nullable=False),
+        sa.Column("content_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("good", sa.Boolean(), nullable=False),
+        sa.Column("encoder_id", number, nullable=True),
+        sa.Column("vector", sa.LargeBinary(), nullable=True),
+        sa.Column("added_at", sa.Float(), nullable=False),
+        _to("concept_examples", "concept_id", "concepts", "CASCADE"),
+        _to("concept_examples", "image_id", "images", "SET NULL"),
+        _to("concept_examples", "encoder_id", "encoders", "SET NULL"),
+        sa.PrimaryKeyConstraint("id", name="pk_concept_examples"),
+    )
+    op.create_index("ix_concept_examples_concept_id", "concept_examples", ["concept_id"])
+    op.create_table(
+        "feedback",
+        sa.Column("id", number, nullable=False),
+        sa.Column("query", sa.Text(), nullable=False),
+        sa.Column("image_id", number, nullable=False),
+        sa.Column("good", sa.Boolean(), nullable=False),
+        sa.Column("said_at", sa.Float(), nullable=False),
+        _to("feedback", "image_id", "images", "CASCADE"),
+        sa.PrimaryKeyConstraint("id", name="pk_feedback"),
+    )
+    op.create_index("ix_feedback_query", "feedback", ["query"])
+    if op.get_bind().dialect.name == "sqlite":
+        _full_text_in_sqlite()
+    elif op.get_bind().dialect.name == "postgresql":
+        words = " || ' ' || ".join(COLUMNS)
+        op.execute(
+            f"CREATE INDEX ix_image_words_words ON image_words USING gin (to_tsvector('english', {words}))"
+        )
+
+
+def _to(table: str, column: str, other: str, ondelete: str) -> sa.ForeignKeyConstraint:
+    return sa.ForeignKeyConstraint(
+        [column], [f"{other}.id"], name=f"fk_{table}_{column}_{other}", ondelete=ondelete
+    )
+
+
+def _full_text_in_sqlite() -> None:
+    """An index over `image_words`, and what keeps it up."""
+    names = ", ".join(COLUMNS)
+    old, new = (", ".join(f"{row}.{name}" for name in COLUMNS) for row in ("old", "new"))
+    add = f"INSERT INTO image_fts (rowid, {names}) VALUES (new.image_id, {new});"
+    remove = f"INSERT INTO image_fts (image_fts, rowid, {names}) VALUES ('delete', old.image_id, {old});"
+    op.execute(
+        f"CREATE VIRTUAL TABLE image_fts USING fts5({names}, content='image_words', "
+        "content_rowid='image_id', tokenize='porter unicode61 remove_diacritics 2')"
+    )
+    op.execute("CREATE VIRTUAL TABLE image_terms USING fts5vocab('image_fts', 'row')")
+    op.execute(f"CREATE TRIGGER image_words_added AFTER INSERT ON image_words BEGIN {add} END")
+    op.execute(f"CREATE TRIGGER image_words_removed AFTER DELETE ON image_words BEGIN {remove} END")
+    op.execute(f"CREATE TRIGGER image_words_changed AFTER UPDATE ON image_words BEGIN {remove} {add} END")

@@ -1,0 +1,1 @@
+"""The commands of `search`, one file each: parse, one call, format. `cli.py` loads them late."""

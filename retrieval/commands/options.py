@@ -1,0 +1,177 @@
+"""What several commands share: options, and the ways out."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from retrieval.types import Hits
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def safe(text: str) -> str:
+    """The text with nothing in it that a terminal would act on."""
+    from retrieval.show.table import safe_name
+
+    return safe_name(text)
+
+
+def catalog_option(command: F) -> F:
+    return click.option(
+        "--catalog",
+        metavar="C",
+        help="Catalog folder or database URL. Default: $SEARCH_CATALOG, else the user's data folder.",
+    )(command)
+
+
+def reading_options(command: F) -> F:
+    command = click.option("--no-server", is_flag=True, help="Leave a running local server alone.")(command)
+    return catalog_option(command)
+
+
+def json_option(command: F) -> F:
+    return click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")(command)
+
+
+def limit_option(command: F) -> F:
+    return click.option(
+        "-k", "--limit", type=click.IntRange(1), default=10, show_default=True, metavar="N",
+        help="At most N hits.",
+    )(command)  # fmt: skip
+
+
+def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say which pictures may be found at all; the command gets them as `where`."""
+    names = ("folder", "after", "before", "camera", "near")
+
+    @functools.wraps(command)
+    def filtered(**options: Any) -> Any:
+        from retrieval.query.filters import Filter
+
+        return command(where=Filter(**{name: options.pop(name) for name in names}), **options)
+
+    for option in reversed(
+        [
+            click.option(
+                "--in", "folder", metavar="DIR", type=click.Path(path_type=Path),
+                help="Only below this folder.",
+            ),
+            click.option("--after", metavar="DATE", help="Taken then or later: 2023, 2023-07 or 2023-07-15."),
+            click.option("--before", metavar="DATE", help="Taken earlier than that."),
+            click.option("--camera", metavar="TEXT", help="Camera make or model contains this."),
+            click.option("--near", metavar="LAT,LON,KM", help="Taken within KM kilometres of a place."),
+        ]
+    ):  # fmt: skip
+        filtered = option(filtered)
+    return filtered
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """How hits are to be shown; a table where nothing else was asked for."""
+
+    as_json: bool
+    paths: bool
+    null: bool
+    preview: bool
+    html: Path | None
+
+    def show(self, hits: Hits, query: str) -> None:
+        """Results to stdout, what there is to say about them to stderr."""
+        if self.as_json:
+            echo_json(hit.as_dict() for hit in hits)
+        elif self.paths:
+            from retrieval.show.table import write_paths
+
+            if sys.stdout.isatty() and not self.null:  # exact bytes are for programs, not for terminals
+                for hit in hits:
+                    click.echo(safe(str(hit.path)))
+            else:
+                write_paths(hits, sys.stdout.buffer, null=self.null)
+        elif self.preview:
+            from retrieval.show.terminal import preview as draw
+
+            draw(hits, sys.stdout)
+        elif self.html is not None:
+            from retrieval.show.gallery import write_gallery
+
+            failed = write_gallery(hits, self.html, query=query)
+            left_out = f"; {len(failed)} could not be shown" if failed else ""
+            written = f"{len(hits) - len(failed)} pictures written to {safe(str(self.html))}{left_out}"
+            click.echo(written, err=True)
+        elif len(hits):
+            from retrieval.show.table import write_table
+
+            write_table(hits, sys.stdout)
+        if not len(hits):
+            from retrieval.show.lines import nothing_line
+
+            click.echo(nothing_line(hits), err=True)
+
+
+def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say how hits are shown; the command gets them as `output`."""
+
+    @functools.wraps(command)
+    def with_output(
+        *, as_json: bool, paths: bool, null: bool, preview: bool, html: Path | None, **options: Any
+    ) -> Any:
+        paths = paths or null
+        one_of({"--json": as_json, "--paths": paths, "--preview": preview, "--html": html is not None})
+        return command(output=Output(as_json, paths, null, preview, html), **options)
+
+    found: Callable[..., Any] = with_output
+    for option in reversed(
+        [
+            click.option("--json", "as_json", is_flag=True, help="One JSON object a line."),
+            click.option("--paths", is_flag=True, help="Only the paths, one a line."),
+            click.option("-0", "--null", is_flag=True, help="With --paths: end each with NUL, not newline."),
+            click.option("--preview", is_flag=True, help="Show the pictures in the terminal."),
+            click.option(
+                "--html", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path),
+                help="Write a gallery that opens in a browser.",
+            ),
+        ]
+    ):  # fmt: skip
+        found = option(found)
+    return found
+
+
+def echo_json(rows: Iterable[dict[str, Any]]) -> None:
+    out, plain = sys.stdout.buffer, sys.stdout.isatty()
+    for row in rows:
+        out.write(json.dumps(row, ensure_ascii=plain).encode("utf-8", "replace") + b"\n")
+    out.flush()
+
+
+def one_of(flags: dict[str, bool]) -> None:
+    given = [name for name, used in flags.items() if used]
+    if len(given) > 1:
+        raise click.UsageError(f"{' and '.join(given)} cannot go together. Choose one.")
+
+
+def parse_bytes(text: str | None) -> int | None:
+    """A size as people write it: 500M, 2G, 1073741824."""
+    if text is None:
+        return None
+    units = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+    number = text.strip().lower().removesuffix("b").removesuffix("i")
+    unit = number[-1:] if number[-1:] in units and not number[-1:].isdigit() else ""
+    try:
+        size = int(float(number[: len(number) - len(unit)]) * units[unit])
+    except (ValueError, OverflowError):
+        size = 0
+    if size < 16 << 20:
+        raise click.BadParameter(
+            f"'{text}' is not a size of at least 16M, such as 500M or 2G.", param_hint="--memory"
+        )
+    return size

@@ -1,0 +1,120 @@
+"""What a query is made of: weighted texts, pictures and learnt concepts."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from retrieval.errors import QueryError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    Picture = int | str | os.PathLike[str] | Image.Image
+    """A picture of the catalog by its id, a file by its path, or an open one."""
+
+MAX_TERMS = 64
+MAX_TEXT = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One thing to look for. A negative `weight` pushes away what fits.
+
+    `value` is a text, the name of a concept, or a picture: an id of the catalog, a path,
+    or an open Pillow image.
+    """
+
+    kind: Literal["text", "image", "concept"]
+    value: str | int | Path | Image.Image
+    weight: float = 1.0
+
+    def __str__(self) -> str:
+        weight = "" if abs(self.weight) == 1 else f"{abs(self.weight):g}:"
+        if self.kind == "concept":
+            return f"{weight}@{self.value}"
+        if self.kind == "image" and not isinstance(self.value, Path):
+            named = f"picture {self.value}" if isinstance(self.value, int) else "a picture"
+            return f"{weight}<{named}>"
+        return f"{weight}{self.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A sum of terms.
+
+    Query.parse('./pool.jpg + 2:night - people')
+    Query.image("pool.jpg") + 2 * Query.text("night") - Query.text("people")
+    """
+
+    terms: tuple[Term, ...]
+
+    @classmethod
+    def parse(cls, text: str, *, paths: bool = True) -> Query:
+        """From the grammar of the command line; without `paths`, words only: nothing is a file."""
+        from retrieval.query.parse import parse
+
+        return cls(parse(text, paths=paths))
+
+    @classmethod
+    def text(cls, text: str) -> Query:
+        """A text as it stands, whatever signs are in it."""
+        return cls((Term("text", text),))
+
+    @classmethod
+    def image(cls, picture: Picture) -> Query:
+        path = isinstance(picture, str | os.PathLike)
+        return cls((Term("image", Path(picture) if path else picture),))  # type: ignore[arg-type]
+
+    @classmethod
+    def concept(cls, name: str) -> Query:
+        return cls((Term("concept", name.removeprefix("@")),))
+
+    def __add__(self, other: Query) -> Query:
+        return Query(self.terms + other.terms)
+
+    def __sub__(self, other: Query) -> Query:
+        return self + other * -1
+
+    def __mul__(self, weight: float) -> Query:
+        return Query(tuple(replace(term, weight=term.weight * weight) for term in self.terms))
+
+    __rmul__ = __mul__
+
+    def __str__(self) -> str:
+        parts = [f"{'- ' if term.weight < 0 else '+ '}{term}" for term in self.terms]
+        return " ".join(parts).removeprefix("+ ")
+
+    def normal(self) -> str:
+        """The same text for the same question, however it was written."""
+        return " ".join(sorted(f"{term.weight:+g}:{term}" for term in self.terms)).casefold()
+
+    def checked(self) -> Query:
+        """The query itself, if it can be answered at all."""
+        if not any(term.weight > 0 for term in self.terms):
+            raise QueryError(
+                "The query only says what not to show. Say what to look for as well: "
+                'search "a beach - people"'
+                if self.terms
+                else 'The query is empty. Say what to look for: search "a dog on a beach"'
+            )
+        if len(self.terms) > MAX_TERMS:
+            raise QueryError(f"A query has at most {MAX_TERMS} terms, this one {len(self.terms)}.")
+        for term in self.terms:
+            if not 0 < abs(term.weight) < float("inf"):
+                raise QueryError(f"A weight is a number other than 0, not {term.weight:g}.")
+            if term.kind == "text":
+                _check_text(str(term.value))
+        return self
+
+
+def _check_text(text: str) -> None:
+    if not text.strip():
+        raise QueryError('The query is empty. Say what to look for: search "a dog on a beach"')
+    if len(text) > MAX_TEXT:
+        raise QueryError(
+            f"The text is {len(text):,} characters long, more than a model reads. "
+            f"Say it in {MAX_TEXT:,} at most."
+        )

@@ -1,0 +1,212 @@
+"""What an open catalog has in hand: its rows, its vectors and its model, behind one lock."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from retrieval import registry
+from retrieval.config import Location
+from retrieval.db import reads
+from retrieval.db.reader import holds_something, open_reader
+from retrieval.errors import (
+    CatalogBusy,
+    CatalogError,
+    CatalogNotFound,
+    EncoderMismatch,
+    ModelError,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from retrieval.db.queries import Writer
+    from retrieval.db.reader import Reader
+    from retrieval.db.reads import EncoderInfo
+    from retrieval.protocols import Encoder, VectorStore
+    from retrieval.query.filters import Filter
+    from retrieval.stores.opening import Opened, Truth
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One moment of the catalog: its vectors, which of them may be found, and which may be seen.
+
+    A match is measured against all that can be seen, so that a filter does not change it.
+    """
+
+    store: VectorStore
+    allowed: NDArray[np.bool_] | None
+    visible: NDArray[np.bool_] | None
+
+
+class State:
+    """Opens the parts of a catalog when they are needed, and keeps them. Safe to use from several threads.
+
+    Everything that reads takes `lock` and, to see one moment of the catalog, `snapshot()`.
+    What is slow (a model at work) is done outside of both, between `active()` and `still()`.
+    """
+
+    def __init__(
+        self,
+        place: str | os.PathLike[str] | Location | None,
+        *,
+        encoder: str | Encoder | None = None,
+        create: bool = False,
+        readonly: bool = False,
+    ) -> None:
+        self.location = Location.parse(place)
+        self.given = encoder
+        self.readonly = readonly
+        self.lock = threading.RLock()
+        self._closed = False
+        self._images: tuple[EncoderInfo, Opened] | None = None
+        self._texts: tuple[EncoderInfo, Opened] | None = None
+        self._encoders: dict[str, Encoder] = {}
+        try:
+            self._reader = open_reader(self.location)
+        except CatalogNotFound:
+            if not create or holds_something(self.location):
+                raise
+            self.writer().close()
+            self._reader = open_reader(self.location)
+
+    def close(self) -> None:
+        with self.lock:
+            self._closed = True
+            self._reader.close()
+            self.forget_stores()
+
+    @property
+    def reader(self) -> Reader:
+        if self._closed:
+            raise CatalogError(f"The catalog at {self.location.name} was closed. Open it again.")
+        return self._reader
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[Reader]:
+        """The lock, and one moment of the rows."""
+        with self.lock, self.reader.snapshot():
+            yield self.reader
+
+    def check_writable(self) -> None:
+        if self.readonly:
+            raise CatalogError(f"The catalog at {self.location.name} was opened for reading only.")
+
+    def writer(self) -> Writer:
+        from retrieval.db.queries import Writer
+
+        self.check_writable()
+        return Writer(self.location)
+
+    def active(self) -> EncoderInfo:
+        """The model whose vectors are searched."""
+        with self.lock:
+            info = reads.active_encoder(self.reader)
+        if info is None:
+            raise CatalogError(
+                f"The catalog at {self.location.name} holds no pictures yet. Index some: search index PATH"
+            )
+        return info
+
+    def still(self, info: EncoderInfo) -> EncoderInfo:
+        """The model as it is by now, after what was slow; to be called inside a snapshot."""
+        current = self.active()
+        if current.key != info.key:
+            raise CatalogBusy(
+                f"The catalog at {self.location.name} switched to another model during this search. "
+                "Search again."
+            )
+        return current
+
+    def encoder(self, info: EncoderInfo) -> Encoder:
+        with self.lock:
+            if self.given is not None and not isinstance(self.given, str) and self.given.id == info.key:
+                return self.given
+            encoder = self._encoders.get(info.key)
+            if encoder is None:
+                try:
+                    encoder = registry.load_encoder(info.spec)
+                except ModelError as error:
+                    raise type(error)(
+                        f"The catalog was made with the model '{info.spec}'. {error}"
+                    ) from error
+                if encoder.id != info.key:
+                    raise EncoderMismatch(
+                        f"The catalog's vectors are of {info.key}, but '{info.spec}' is now {encoder.id}. "
+                        f"Embed the pictures anew: search index --model {info.spec}"
+                    )
+                self._encoders = {info.key: encoder}
+            return encoder
+
+    def images(self, info: EncoderInfo, *, save: bool = False) -> Opened:
+        """The vectors of the pictures."""
+        if self._images is None or self._images[0] != info or (save and not self._images[1].fresh):
+            self._images = info, self._opened(self.image_truth(info), save=save)
+        return self._images[1]
+
+    def texts(self, info: EncoderInfo, *, save: bool = False) -> Opened:
+        """The vectors of the texts; their ids are those of the texts."""
+        if self._texts is None or self._texts[0] != info or (save and not self._texts[1].fresh):
+            self._texts = info, self._opened(self.text_truth(info), save=save)
+        return self._texts[1]
+
+    def forget_stores(self) -> None:
+        self._images = self._texts = None
+
+    def view(self, info: EncoderInfo, where: Filter) -> View:
+        """The store, and masks over its ids; to be called inside a snapshot."""
+        import numpy as np
+
+        store = self.images(info).store
+        hidden = reads.hidden_ids(self.reader)
+        visible = ~np.isin(store.ids, hidden) if hidden else None
+        if not where:
+            return View(store, allowed=visible, visible=visible)
+        sql, values = where.sql()
+        rows = self.reader.rows(sql, **values)
+        circle = where.circle
+        if circle is not None:
+            rows = [row for row in rows if circle.contains(float(row[1]), float(row[2]))]
+        passing = np.fromiter((row[0] for row in rows), np.int64, len(rows))
+        allowed = np.zeros(len(store.ids), np.bool_)
+        places = np.searchsorted(store.ids, passing)
+        places[places == len(store.ids)] = 0
+        allowed[places[store.ids[places] == passing] if len(store.ids) else places] = True
+        return View(store, allowed=allowed, visible=visible)
+
+    def image_truth(self, info: EncoderInfo) -> Truth:
+        from retrieval.stores.opening import Truth
+
+        return Truth(
+            key=info.cache_key,
+            dim=info.dim,
+            generation=info.generation,
+            epoch=info.epoch,
+            count=lambda: reads.embedding_count(self.reader, info.id),
+            has=lambda generation: reads.has_generation(self.reader, info.id, generation),
+            rows=lambda after: reads.vectors(self.reader, info.id, after=after),
+        )
+
+    def text_truth(self, info: EncoderInfo) -> Truth:
+        from retrieval.stores.opening import Truth
+
+        return Truth(
+            key=info.text_cache_key,
+            dim=info.dim,
+            generation=info.text_generation,
+            epoch=info.text_epoch,
+            count=lambda: reads.text_embedding_count(self.reader, info.id),
+            has=lambda generation: reads.has_text_generation(self.reader, info.id, generation),
+            rows=lambda after: reads.text_vectors(self.reader, info.id, after=after),
+        )
+
+    def _opened(self, truth: Truth, *, save: bool) -> Opened:
+        from retrieval.stores.opening import open_store
+
+        return open_store(self.location.cache, truth, save=save, write=not self.readonly)
