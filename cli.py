@@ -21,6 +21,7 @@ from retrieval.commands.options import (
     limit_option,
     output_options,
     parse_bytes,
+    ranking_options,
     reading_options,
     safe,
 )
@@ -30,10 +31,12 @@ from retrieval.errors import RetrievalError
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 if TYPE_CHECKING:
-    from retrieval.catalog import Sort
     from retrieval.query.filters import Filter
 
-LATE: dict[str, str] = {}
+LATE: dict[str, str] = {
+    "match": "retrieval.commands.match:match",
+    "similar": "retrieval.commands.similar:similar",
+}
 """Commands that are imported when they are used."""
 
 
@@ -68,7 +71,9 @@ class SearchGroup(click.Group):
         try:
             return super().invoke(ctx)
         except RetrievalError as error:
-            raise click.ClickException(safe(str(error))) from error
+            # Only the caret below a query is meant to be on a line of its own.
+            message, *pointed = str(error).split("\n") if getattr(error, "query", None) else [str(error)]
+            raise click.ClickException("\n".join(map(safe, (message, *pointed)))) from error
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
             ctx.exit(128 + signal.SIGINT)
@@ -179,51 +184,53 @@ def index(
 @reading_options
 @limit_option
 @filter_options
-@click.option("--sort", type=click.Choice(["relevance", "date"]), default="relevance", show_default=True)
-@click.option("--min-match", type=click.FloatRange(0, 1), metavar="X", help="Show hits from this match on.")
-@click.option("--all", "everything", is_flag=True, help="Show weak hits too.")
+@ranking_options
 @click.option(
     "--rerank", is_flag=False, flag_value="auto", metavar="[NAME]",
-    help="Look again at the best hits; 'none' turns it off. Default: where the model can.",
+    help="Have a model look again at the best hits: blip_itm, crops; 'none' for no second look at all.",
+)  # fmt: skip
+@click.option(
+    "--rerank-depth", type=click.IntRange(1), default=50, show_default=True, metavar="N",
+    help="How many hits it looks at.",
+)  # fmt: skip
+@click.option(
+    "--rerank-seconds", type=click.FloatRange(0, min_open=True), default=20, show_default=True, metavar="S",
+    help="How long it may take.",
 )  # fmt: skip
 @output_options
 def find(
     query: tuple[str, ...],
     catalog: str | None,
     no_server: bool,  # noqa: ARG001
-    limit: int,
-    sort: Sort,
-    min_match: float | None,
-    everything: bool,
     rerank: str | None,
     where: Filter,
     output: Output,
+    **asked: Any,
 ) -> None:
-    """Find pictures with words.
+    """Find pictures with words, pictures, or a sum of both.
+
+    Terms are joined by " + " and " - ", and weighted as in 2:snow. A term is a text, a picture
+    as ./path, /path or ~/path, or a learnt concept as @name; quotes keep a term whole.
 
     \b
     search "two dogs in the snow"
     search find "a red car" --after 2021 --in ~/Pictures/travel -k 20
+    search "./pool.jpg + 2:night - people"
     search "birthday cake" --paths -0 | xargs -0 cp -t /tmp/cakes
     """
-    from retrieval.catalog import RERANKERS, Catalog
+    from retrieval.asking import is_reranker
+    from retrieval.catalog import Catalog
+    from retrieval.query.terms import Query
+    from retrieval.show.progress import ProgressLine
 
-    if not query and rerank not in (None, *RERANKERS):
+    if not query and rerank is not None and not is_reranker(rerank):
         # The option took the query for its name: search --rerank "a red car"
         query, rerank = (rerank,), "auto"
     if not query:
         raise click.UsageError('Missing argument QUERY. Say what to look for: search "a dog on a beach"')
     text = " ".join(query)
-    with Catalog(catalog) as opened:
-        hits = opened.search(
-            text,
-            limit=limit,
-            where=where,
-            rerank=rerank,
-            cutoff=not everything,
-            min_match=min_match,
-            sort=sort,
-        )
+    with Catalog(catalog) as opened, ProgressLine(sys.stderr, doing="Looking again") as line:
+        hits = opened.search(Query.parse(text), where=where, rerank=rerank, progress=line, **asked)
     folder = where.folder
     if not (hits or hits.closest) and folder is not None and not os.path.exists(os.path.expanduser(folder)):
         click.echo(f"There is no folder {safe(str(folder))}.", err=True)

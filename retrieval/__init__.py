@@ -30,8 +30,20 @@ if TYPE_CHECKING:
     from retrieval.models import ModelInfo, list_models
     from retrieval.protocols import Answerer, Captioner, Encoder, Reranker, VectorStore
     from retrieval.query.filters import Filter
+    from retrieval.query.terms import Query, Term
     from retrieval.registry import load_encoder
-    from retrieval.types import Answer, Citation, Description, Failure, Hit, Hits, Status, Tag
+    from retrieval.types import (
+        Answer,
+        Citation,
+        Description,
+        Failure,
+        Hit,
+        Hits,
+        Status,
+        Tag,
+        TextHit,
+        TextHits,
+    )
 
 __version__ = "0.1.0"
 
@@ -51,12 +63,16 @@ _HOMES = {
     "ImageError": "errors",
     "ModelError": "errors",
     "ModelInfo": "models",
+    "Query": "query.terms",
     "QueryError": "errors",
     "Reranker": "protocols",
     "RetrievalError": "errors",
     "Status": "types",
     "StoreError": "errors",
     "Tag": "types",
+    "Term": "query.terms",
+    "TextHit": "types",
+    "TextHits": "types",
     "VectorStore": "protocols",
     "list_models": "models",
     "load_encoder": "registry",
@@ -78,12 +94,16 @@ __all__ = [
     "ImageError",
     "ModelError",
     "ModelInfo",
+    "Query",
     "QueryError",
     "Reranker",
     "RetrievalError",
     "Status",
     "StoreError",
     "Tag",
+    "Term",
+    "TextHit",
+    "TextHits",
     "VectorStore",
     "list_models",
     "load_encoder",

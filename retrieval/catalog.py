@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from retrieval.config import DEFAULT_LIMIT, RERANK_DEPTH, Location
+from retrieval.config import DEFAULT_LIMIT, RERANK_DEPTH, RERANK_SECONDS, Location
 from retrieval.db import reads
-from retrieval.errors import (
-    ModelError,
-    QueryError,
-)
+from retrieval.errors import QueryError
 from retrieval.state import State
 from retrieval.stores import cache
-from retrieval.types import Failure, Hit, Hits, Status, path_fields
+from retrieval.types import Failure, Hits, Status, TextHits, path_fields
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from PIL import Image
 
-    from retrieval.protocols import Encoder, SecondStage, VectorStore
+    from retrieval.asking import Sort
+    from retrieval.protocols import Encoder, Progress
     from retrieval.query.filters import Filter
-
-Sort = Literal["relevance", "date"]
-SORTS = ("relevance", "date")
-RERANKERS = ("auto", "classes", "none")
-"""What `rerank` may name: the encoder's own second stage twice, by role and by name, and nothing."""
+    from retrieval.query.terms import Picture, Query
 
 
 class Catalog:
@@ -77,7 +71,7 @@ class Catalog:
 
     def search(
         self,
-        query: str,
+        query: str | os.PathLike[str] | Image.Image | Query,
         *,
         limit: int = DEFAULT_LIMIT,
         where: Filter | None = None,
@@ -85,42 +79,77 @@ class Catalog:
         cutoff: bool = True,
         min_match: float | None = None,
         sort: Sort = "relevance",
+        rerank_depth: int = RERANK_DEPTH,
+        rerank_seconds: float | None = RERANK_SECONDS,
+        allow_url: bool = False,
+        progress: Progress | None = None,
     ) -> Hits:
-        """Find pictures by words, best first.
+        """Find pictures by words, by a picture, or by a sum of both, best first.
 
-        Hits whose match is below the cut-off (`min_match`, else the encoder's own) are left
-        out, and told in `Hits.closest`; `cutoff=False` gives the plain top `limit`. The filter
-        acts before the search: `limit` pictures come back whenever that many pass. `rerank`
-        names what looks again at the best candidates: by default the encoder's own second
-        stage where it has one (`classes` for the starter), `none` for nothing.
+        A string is words, which may be a sum (`"horse + stripes - zoo"`) with learnt concepts
+        (`"@rex"`), and never a file; a `Path` or an open Pillow image is a picture; a `Query`
+        is any of them. Hits whose match is below the cut-off (`min_match`, else the encoder's
+        own) are left out, and told in `Hits.closest`; `cutoff=False` gives the plain top
+        `limit`. The filter acts before the search: `limit` pictures come back whenever that
+        many pass. `rerank` names what looks again at the best `rerank_depth`, for at most about
+        `rerank_seconds`: by default only the encoder's own second stage where it has one
+        (`classes` for the starter), `none` for not even that. `allow_url` lets pictures be
+        fetched from the web.
         """
-        from retrieval.query.filters import Filter
+        from retrieval.asking import Asked, as_query, search
 
-        if not isinstance(query, str):
-            raise QueryError(f"A query is a text, not {type(query).__name__}.")
-        text = query.strip()
-        if not text:
-            raise QueryError('The query is empty. Say what to look for: search "a dog on a beach"')
-        if limit < 1:
-            raise QueryError(f"A limit of {limit} finds nothing. Ask for at least 1.")
-        if sort not in SORTS:
-            raise QueryError(f"Hits are sorted by {' or '.join(SORTS)}, not by '{sort}'.")
-        if min_match is not None and not 0 <= min_match <= 1:
-            raise QueryError(f"A match is between 0 and 1, not {min_match:g}.")
-        info = self.state.active()
-        encoder = self.state.encoder(info)
-        second = _second_stage(encoder, rerank)
-        # The slow part happens outside the lock, so that threads wait for the model, not for each other.
-        vector = encoder.encode_texts([text])[0]
-        with self.state.snapshot():
-            view = self.state.view(self.state.still(info), where or Filter())
-            ids, scores = view.store.search(vector, max(limit, RERANK_DEPTH), allowed=view.allowed)
-            matches = encoder.match(scores, view.store.sample(vector, allowed=view.visible))
-            if second is not None and len(ids):
-                order = _second_order(second, text, vector, ids, scores, view.store)
-                ids, scores, matches = ids[order], scores[order], matches[order]
-            least = encoder.cutoff if min_match is None else min_match
-            return self._hits(ids, scores, matches, limit, least if cutoff else 0.0, sort)
+        asked = Asked(
+            limit=limit,
+            where=where,
+            rerank=rerank,
+            cutoff=cutoff,
+            min_match=min_match,
+            sort=sort,
+            rerank_depth=rerank_depth,
+            rerank_seconds=rerank_seconds,
+            allow_url=allow_url,
+            progress=progress,
+        )
+        return search(self.state, as_query(query), asked)
+
+    def similar(
+        self,
+        image: Picture | Sequence[Picture],
+        *,
+        limit: int = DEFAULT_LIMIT,
+        where: Filter | None = None,
+        cutoff: bool = False,
+        min_match: float | None = None,
+        sort: Sort = "relevance",
+        allow_url: bool = False,
+    ) -> Hits:
+        """Find pictures that look like one, or like several at once.
+
+        A picture of the catalog, by id or path, is not encoded again, and not among its own
+        hits. The nearest `limit` come back, however far they are, unless `cutoff` asks for
+        those only that are alike.
+        """
+        from retrieval.asking import Asked, similar
+
+        several = [image] if isinstance(image, str) or not isinstance(image, Sequence) else list(image)
+        asked = Asked(
+            limit=limit, where=where, cutoff=cutoff, min_match=min_match, sort=sort, allow_url=allow_url
+        )
+        return similar(self.state, several, asked)
+
+    def match(
+        self,
+        image: Picture,
+        *,
+        limit: int = DEFAULT_LIMIT,
+        cutoff: bool = False,
+        min_match: float | None = None,
+        allow_url: bool = False,
+    ) -> TextHits:
+        """The texts of the catalog that fit a picture best; see `texts`."""
+        from retrieval.asking import match
+
+        return match(self.state, image, limit=limit, cutoff=cutoff, min_match=min_match, allow_url=allow_url)
 
     def status(self) -> Status:
         """What the catalog holds; loads no model and no vectors."""
@@ -221,85 +250,9 @@ class Catalog:
                 if info.text_generation:
                     self.state.texts(info, save=True)
 
-    def _hits(
-        self,
-        ids: NDArray[np.int64],
-        scores: NDArray[np.float32],
-        matches: NDArray[np.float32],
-        limit: int,
-        cutoff: float,
-        sort: Sort,
-    ) -> Hits:
-        ranked = list(zip(ids.tolist(), scores.tolist(), matches.tolist(), strict=True))
-        above = [row for row in ranked if row[2] >= cutoff][:limit]
-        below = sorted((row for row in ranked[:limit] if row[2] < cutoff), key=lambda row: -row[2])
-        shown = reads.shown(self.state.reader, [row[0] for row in above + below])
-        # Vectors without a picture are a damage that `doctor` mends; nothing of them can be shown.
-        above, below = ([row for row in rows if row[0] in shown] for rows in (above, below))
-        if sort == "date":
-            above.sort(key=lambda row: shown[row[0]].taken_at or "", reverse=True)
-        return Hits(
-            (_hit(rank, row, shown[row[0]]) for rank, row in enumerate(above, 1)),
-            closest=(_hit(rank, row, shown[row[0]]) for rank, row in enumerate(below, 1)),
-            cutoff=cutoff,
-        )
-
     def _root(self, path: bytes) -> dict[str, object]:
         return {
             **path_fields(os.fsdecode(path)),
             "online": os.path.isdir(path),
             "images": reads.count_under(self.state.reader, path),
         }
-
-
-def _second_stage(encoder: Encoder, rerank: str | None) -> SecondStage | None:
-    from retrieval.protocols import SecondStage
-
-    if rerank not in (None, *RERANKERS):
-        raise QueryError(f"No reranker is called '{rerank}'. There are: {', '.join(RERANKERS)}.")
-    if rerank == "none":
-        return None
-    if isinstance(encoder, SecondStage):
-        return encoder
-    if rerank is not None:
-        raise ModelError(f"The model {encoder.id} has no second stage to look again with (rerank).")
-    return None
-
-
-def _second_order(
-    second: SecondStage,
-    text: str,
-    vector: NDArray[np.float32],
-    ids: NDArray[np.int64],
-    scores: NDArray[np.float32],
-    store: VectorStore,
-) -> NDArray[np.int64]:
-    """The order of candidates after a second look at the best of them; equal ones keep their place."""
-    import numpy as np
-
-    depth = min(RERANK_DEPTH, len(ids))
-    again = second.rescore(text, vector, scores[:depth], store.aux(ids[:depth]))
-    order = np.argsort(-again, kind="stable")
-    return np.concatenate([order, np.arange(depth, len(ids))])
-
-
-def _hit(rank: int, row: tuple[int, float, float], shown: reads.Shown) -> Hit:
-    image_id, score, match = row
-    return Hit(
-        rank=rank,
-        path=Path(os.fsdecode(shown.path)),
-        score=score,
-        match=match,
-        image_id=image_id,
-        taken_at=_with_offset(shown.taken_at, shown.taken_offset),
-        taken_source=shown.taken_source,
-        width=shown.width,
-        height=shown.height,
-    )
-
-
-def _with_offset(taken_at: str | None, offset: int | None) -> str | None:
-    if taken_at is None or offset is None:
-        return taken_at
-    sign = "-" if offset < 0 else "+"
-    return f"{taken_at}{sign}{abs(offset) // 60:02d}:{abs(offset) % 60:02d}"

@@ -13,6 +13,9 @@ these and never prints and never exits.
 
 from __future__ import annotations
 
+import unicodedata
+from functools import partial
+
 
 class RetrievalError(Exception):
     """Base of every error of this package; `str()` of it is fit to show to a person."""
@@ -59,7 +62,30 @@ class MissingDependency(ModelError):
 
 
 class QueryError(RetrievalError):
-    """The query cannot be understood."""
+    """The query cannot be understood. `query` and `at` tell the place, where there is one."""
+
+    def __init__(self, message: str, *, query: str | None = None, at: int = 0) -> None:
+        super().__init__(message)
+        self.query = query
+        self.at = at
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        return message if self.query is None else "\n".join([message, *pointed(self.query, self.at)])
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return partial(type(self), query=self.query, at=self.at), self.args
+
+
+def pointed(text: str, at: int, *, around: int = 30) -> list[str]:
+    """The text in a line, cut to the part that matters, and a caret below one of its characters."""
+    start, end = max(0, at - around), min(len(text), at + around)
+    shown = "".join(character if character.isprintable() else " " for character in text[start:end])
+    before = ("…" if start else "") + shown[: at - start]
+    wide = sum(1 + (unicodedata.east_asian_width(character) in "WF") for character in before)
+    narrow = sum(1 for character in before if unicodedata.combining(character))
+    line = ("…" if start else "") + shown + ("…" if end < len(text) else "")
+    return [f"  {line}", "  " + " " * (wide - narrow) + "^"]
 
 
 class ImageError(RetrievalError):

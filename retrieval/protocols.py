@@ -86,7 +86,7 @@ class Encoder(Protocol):
 
 
 class Sample(NamedTuple):
-    """A fair draw from the catalog: how a query does on the whole."""
+    """A fair draw from the catalog, row for row: how a query does on the whole."""
 
     scores: NDArray[np.float32]
     aux: Sequence[bytes]
@@ -117,7 +117,12 @@ class Regional(Protocol):
     """An encoder that can tell the parts of a picture apart, in the same space."""
 
     def encode_regions(self, image: Image.Image) -> NDArray[np.float32]:
-        """Vectors [rows, columns, dim] of an even grid over the whole upright picture."""
+        """Vectors [rows, columns, dim] of an even grid over the whole upright picture.
+
+        Their products with a query are on the scale of whole pictures' scores. They are not of
+        unit length: a place where little is to be recognised may have a short one. A place that
+        the model never sees, as beyond a centre crop, has a vector of zeros.
+        """
         ...
 
 
@@ -184,6 +189,10 @@ class VectorStore(Protocol):
         self, query: NDArray[np.float32], *, allowed: NDArray[np.bool_] | None = None
     ) -> NDArray[np.float32]:
         """Scores of rows drawn evenly from the catalog: how this query does on the whole."""
+        ...
+
+    def sampled(self, *, allowed: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+        """The ids of the rows that `sample` scores, in the same order."""
         ...
 
     def vectors(self, image_ids: NDArray[np.int64]) -> Vectors: ...

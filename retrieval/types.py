@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,9 +90,13 @@ class Hit:
     """Which field the time came from; `file-mtime` is only the file's own time."""
     width: int | None = None
     height: int | None = None
+    rerank_score: float | None = None
+    """What a reranker gave it, where one was asked and got to it."""
+    signals: Mapping[str, float] = field(default_factory=dict)
+    """What spoke for it, 0..1 each: `picture`, `name`, `told`, `caption` …, or the terms of a sum."""
 
-    def as_dict(self) -> dict[str, Any]:
-        """The hit as the command line's JSON shows it."""
+    def as_dict(self, *, explain: bool = False) -> dict[str, Any]:
+        """The hit as the command line's JSON shows it; `explain` adds what spoke for it."""
         row: dict[str, Any] = {
             "rank": self.rank,
             **path_fields(self.path),
@@ -103,6 +107,10 @@ class Hit:
         if self.taken_at is not None:
             row["taken_at"] = self.taken_at
             row["taken_source"] = self.taken_source
+        if self.rerank_score is not None:
+            row["rerank_score"] = round(self.rerank_score, 6)
+        if explain:
+            row["explain"] = {name: round(value, 4) for name, value in self.signals.items()}
         return row
 
 
@@ -110,11 +118,53 @@ class Hits(list[Hit]):
     """What a search found, best first: a list of `Hit`, and what the cut-off left out.
 
     `closest` holds those of the best `limit` whose match is below `cutoff`, so that an
-    empty answer can still say what came nearest.
+    empty answer can still say what came nearest. `notes` are sentences about how the
+    answer came about that a person should know.
     """
 
     def __init__(
-        self, items: Iterable[Hit] = (), *, closest: Iterable[Hit] = (), cutoff: float = 0.0
+        self,
+        items: Iterable[Hit] = (),
+        *,
+        closest: Iterable[Hit] = (),
+        cutoff: float = 0.0,
+        notes: Iterable[str] = (),
+    ) -> None:
+        super().__init__(items)
+        self.closest = tuple(closest)
+        self.cutoff = cutoff
+        self.notes = tuple(notes)
+
+
+@dataclass(frozen=True, slots=True)
+class TextHit:
+    """One text that fits a picture."""
+
+    text_id: int
+    text: str
+    score: float
+    match: float
+    rank: int
+    source: str
+    image_id: int | None = None
+    """The picture it is tied to, if any."""
+
+    def as_dict(self) -> dict[str, Any]:
+        row: dict[str, Any] = {
+            "rank": self.rank,
+            "text": self.text,
+            "score": round(self.score, 6),
+            "match": round(self.match, 4),
+            "text_id": self.text_id,
+        }
+        return row if self.image_id is None else {**row, "image_id": self.image_id}
+
+
+class TextHits(list[TextHit]):
+    """The texts that fit a picture, best first; `closest` are those below the `cutoff`."""
+
+    def __init__(
+        self, items: Iterable[TextHit] = (), *, closest: Iterable[TextHit] = (), cutoff: float = 0.0
     ) -> None:
         super().__init__(items)
         self.closest = tuple(closest)
@@ -224,3 +274,5 @@ class Metadata:
     title: str | None = None
     description: str | None = None
     keywords: tuple[str, ...] = ()
+    phash: bytes | None = None
+    """How it looks, once it was decoded: see `retrieval.images.phash`."""

@@ -114,7 +114,7 @@ def test_sorting_by_date_keeps_to_the_relevant(tmp_path: Path, index: Index) -> 
         ({"where": Filter(after="yesterday")}, "is not a date"),
         ({"where": Filter(before="2023-13")}, "is not a date"),
         ({"where": Filter(before="2023-0")}, "is not a date"),
-        ({"where": Filter(near="Bergen")}, "is not a place"),
+        ({"where": Filter(near="Bergenwichtown")}, "is not a place"),
         ({"where": Filter(near=(91, 0, 5))}, "not a place on earth"),
         ({"where": Filter(near=(1, 1, -5))}, "not a place on earth"),
     ],
@@ -132,7 +132,7 @@ def test_empty_query_is_refused(catalog: Path, query: str) -> None:
         opened.search(query)
 
 
-@pytest.mark.parametrize("query", ["x" * 100_000, "собака", "犬", "🐕", "\udcff", "'; DROP TABLE images; --"])
+@pytest.mark.parametrize("query", ["x" * 2000, "собака", "犬", "🐕", "\udcff", "'; DROP TABLE images; --"])
 def test_strange_queries_are_answered(catalog: Path, query: str) -> None:
     with Catalog(catalog) as opened:
         opened.search(query)

@@ -9,12 +9,15 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from retrieval.db.wording import words_of
+
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
 depends_on = None
 
 COLUMNS = ("name", "described", "told", "seen")
+PART = 1000
 
 
 def upgrade() -> None:
@@ -120,6 +123,7 @@ def upgrade() -> None:
         op.execute(
             f"CREATE INDEX ix_image_words_words ON image_words USING gin (to_tsvector('english', {words}))"
         )
+    _fill_words()
 
 
 def _to(table: str, column: str, other: str, ondelete: str) -> sa.ForeignKeyConstraint:
@@ -142,3 +146,29 @@ def _full_text_in_sqlite() -> None:
     op.execute(f"CREATE TRIGGER image_words_added AFTER INSERT ON image_words BEGIN {add} END")
     op.execute(f"CREATE TRIGGER image_words_removed AFTER DELETE ON image_words BEGIN {remove} END")
     op.execute(f"CREATE TRIGGER image_words_changed AFTER UPDATE ON image_words BEGIN {remove} {add} END")
+
+
+def _fill_words() -> None:
+    """Give the pictures that are there their words; how these are spelt, the reading code knows."""
+    connection = op.get_bind()
+    columns = [sa.column("id"), sa.column("path"), sa.column("title"), sa.column("description")]
+    images = sa.table("images", *columns, sa.column("keywords", sa.JSON))
+    texts = sa.table("texts", sa.column("id"), sa.column("image_id"), sa.column("source"), sa.column("text"))
+    words = sa.table("image_words", sa.column("image_id"), *(sa.column(name) for name in COLUMNS))
+    roots = [bytes(path) for path in connection.execute(sa.text("SELECT path FROM roots")).scalars()]
+    last = 0
+    while True:
+        rows = connection.execute(
+            sa.select(images).where(images.c.id > last).order_by(images.c.id).limit(PART)
+        ).all()
+        if not rows:
+            return
+        span = texts.c.image_id.between(rows[0].id, rows[-1].id)
+        told: dict[int, list[tuple[str, str]]] = {}
+        for row in connection.execute(sa.select(texts).where(span).order_by(texts.c.id)):
+            told.setdefault(row.image_id, []).append((row.source, row.text))
+        connection.execute(
+            sa.insert(words),
+            [{"image_id": row.id, **words_of(row._mapping, told.get(row.id, ()), roots)} for row in rows],
+        )
+        last = rows[-1].id

@@ -14,11 +14,14 @@ import pickle
 import signal
 import sys
 import warnings
+from dataclasses import replace
+from functools import partial
 from typing import IO, TYPE_CHECKING
 
 from indexer.loader import pipe
 from retrieval import images
 from retrieval.errors import ImageError
+from retrieval.images.phash import LEAST_SIDE, signature
 
 if TYPE_CHECKING:
     from retrieval.protocols import Preparer
@@ -135,7 +138,14 @@ def _load(
     from indexer.metadata import read_metadata
 
     metadata = read_metadata(picture, name)
-    return metadata, preparer(picture.decode(wanted=preparer.wanted, permit=permit))
+    decoded = picture.decode(wanted=partial(_wanted, preparer), permit=permit)
+    return replace(metadata, phash=signature(decoded)), preparer(decoded)
+
+
+def _wanted(preparer: Preparer, width: int, height: int) -> tuple[int, int]:
+    """What the preparer needs, and at least what the signature does."""
+    across, down = preparer.wanted(width, height)
+    return max(across, LEAST_SIDE), max(down, LEAST_SIDE)
 
 
 def _alarm(seconds: int) -> None:

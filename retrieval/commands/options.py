@@ -75,6 +75,32 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return filtered
 
 
+def ranking_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say which hits count, and in which order; the command gets `cutoff`."""
+
+    @functools.wraps(command)
+    def with_cutoff(*, everything: bool, **options: Any) -> Any:
+        return command(cutoff=not everything, **options)
+
+    found: Callable[..., Any] = with_cutoff
+    for option in reversed(
+        [
+            click.option(
+                "--sort", type=click.Choice(["relevance", "date"]), default="relevance", show_default=True
+            ),
+            click.option(
+                "--min-match", type=click.FloatRange(0, 1), metavar="X", help="Show hits from this match on."
+            ),
+            click.option("--all", "everything", is_flag=True, help="Show weak hits too."),
+            click.option(
+                "--allow-url", is_flag=True, help="Let pictures be given by web address: http:// or https://"
+            ),
+        ]
+    ):
+        found = option(found)
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Output:
     """How hits are to be shown; a table where nothing else was asked for."""
@@ -84,11 +110,12 @@ class Output:
     null: bool
     preview: bool
     html: Path | None
+    explain: bool
 
     def show(self, hits: Hits, query: str) -> None:
         """Results to stdout, what there is to say about them to stderr."""
         if self.as_json:
-            echo_json(hit.as_dict() for hit in hits)
+            echo_json(hit.as_dict(explain=self.explain) for hit in hits)
         elif self.paths:
             from retrieval.show.table import write_paths
 
@@ -111,7 +138,9 @@ class Output:
         elif len(hits):
             from retrieval.show.table import write_table
 
-            write_table(hits, sys.stdout)
+            write_table(hits, sys.stdout, explain=self.explain)
+        for note in hits.notes:
+            click.echo(safe(note), err=True)
         if not len(hits):
             from retrieval.show.lines import nothing_line
 
@@ -123,11 +152,18 @@ def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def with_output(
-        *, as_json: bool, paths: bool, null: bool, preview: bool, html: Path | None, **options: Any
+        *,
+        as_json: bool,
+        paths: bool,
+        null: bool,
+        preview: bool,
+        html: Path | None,
+        explain: bool,
+        **options: Any,
     ) -> Any:
         paths = paths or null
         one_of({"--json": as_json, "--paths": paths, "--preview": preview, "--html": html is not None})
-        return command(output=Output(as_json, paths, null, preview, html), **options)
+        return command(output=Output(as_json, paths, null, preview, html, explain), **options)
 
     found: Callable[..., Any] = with_output
     for option in reversed(
@@ -140,6 +176,7 @@ def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 "--html", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path),
                 help="Write a gallery that opens in a browser.",
             ),
+            click.option("--explain", is_flag=True, help="Say what spoke for each hit."),
         ]
     ):  # fmt: skip
         found = option(found)

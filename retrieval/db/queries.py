@@ -19,7 +19,8 @@ from retrieval.config import Location
 from retrieval.db import migrate
 from retrieval.db.engine import open_engine
 from retrieval.db.reader import CHUNK
-from retrieval.db.schema import Embedding, Encoder, FailureRow, Image, Root, TextRow
+from retrieval.db.schema import Embedding, Encoder, FailureRow, Image, ImageWords, Root, TextRow
+from retrieval.db.words_writes import renew_words
 from retrieval.errors import CatalogBusy, CatalogError
 from retrieval.types import checksum, under
 
@@ -143,7 +144,8 @@ class Writer:
                     }
                 )
 
-            for image_id, vector in zip(_insert(connection, batch.added), batch.added, strict=True):
+            added = _insert(connection, batch.added)
+            for image_id, vector in zip(added, batch.added, strict=True):
                 found = vector.vector or _vector_of(connection, encoder_id, vector.source_id)
                 if found is not None:
                     embed(image_id, found)
@@ -163,6 +165,14 @@ class Writer:
             for image_id, taken in batch.retimed:
                 by_file = Image.taken_source.is_(None) | Image.taken_source.in_(FILE_SOURCES)
                 connection.execute(update(Image).where(Image.id == image_id, by_file).values(taken))
+            renew_words(
+                connection,
+                [
+                    *added,
+                    *(image_id for image_id, _, _ in batch.updated),
+                    *(image_id for image_id, _ in batch.refreshed),
+                ],
+            )
             if rows:
                 generation = self._next_generation(connection, encoder_id)
                 connection.execute(insert(Embedding), [{**row, "generation": generation} for row in rows])
@@ -352,6 +362,7 @@ def _delete_images(connection: Connection, image_ids: Sequence[int]) -> None:
         return
     for part in _chunks(image_ids):
         connection.execute(delete(Embedding).where(Embedding.image_id.in_(part)))
+        connection.execute(delete(ImageWords).where(ImageWords.image_id.in_(part)))
         connection.execute(delete(TextRow).where(TextRow.image_id.in_(part)))
         connection.execute(delete(Image).where(Image.id.in_(part)))
     connection.execute(update(Encoder).values(epoch=_new_epoch()))

@@ -28,6 +28,11 @@ CHUNK = 500
 class Reader(Protocol):
     """Runs read-only statements; usable from one thread at a time."""
 
+    @property
+    def dialect(self) -> str:
+        """The database's name, for the few things that not all of them can do."""
+        ...
+
     def rows(self, sql: str, /, **parameters: Any) -> list[Row]: ...
 
     def stream(self, sql: str, /, **parameters: Any) -> Iterator[Row]:
@@ -112,6 +117,8 @@ def check_schema(reader: Reader, location: Location) -> None:
 
 class SqliteReader:
     """SQLite's own driver, read-only; works on read-only media too."""
+
+    dialect = "sqlite"
 
     def __init__(self, location: Location) -> None:
         self._location = location

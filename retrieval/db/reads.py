@@ -61,6 +61,16 @@ class Shown:
     height: int
 
 
+@dataclass(frozen=True, slots=True)
+class StoredText:
+    """A text of the catalog, and the picture it is tied to, if any."""
+
+    id: int
+    text: str
+    source: str
+    image_id: int | None
+
+
 ENCODER = (
     "SELECT id, key, spec, dim, generation, epoch, state, created_at, active, text_generation, text_epoch "
     "FROM encoders"
@@ -158,6 +168,11 @@ def files_under(reader: Reader, folder: bytes) -> list[FileRow]:
     ]
 
 
+def file_at(reader: Reader, path: bytes) -> FileRow | None:
+    rows = reader.rows(f"{FILE} WHERE path = :path", path=path)
+    return _file(rows[0]) if rows else None
+
+
 def _file(row: Row) -> FileRow:
     return FileRow(int(row[0]), bytes(row[1]), int(row[2]), int(row[3]), bytes(row[4]), bool(row[5]))
 
@@ -241,3 +256,41 @@ def text_vectors(
         g=after,
     ):
         yield int(text_id), bytes(vector), b"", int(checksum)
+
+
+def content_hashes(reader: Reader, image_ids: Sequence[int]) -> dict[int, bytes]:
+    found: dict[int, bytes] = {}
+    for marks, parameters in chunks(image_ids):
+        rows = reader.rows(f"SELECT id, content_hash FROM images WHERE id IN ({marks})", **parameters)
+        found.update((int(image_id), bytes(content_hash)) for image_id, content_hash in rows)
+    return found
+
+
+def texts_by_id(reader: Reader, text_ids: Sequence[int]) -> dict[int, StoredText]:
+    found: dict[int, StoredText] = {}
+    for marks, parameters in chunks(text_ids):
+        rows = reader.rows(
+            f"SELECT id, text, source, image_id FROM texts WHERE id IN ({marks})", **parameters
+        )
+        found.update((int(row[0]), StoredText(*row)) for row in rows)
+    return found
+
+
+def tied_images(reader: Reader, text_ids: Sequence[int]) -> dict[int, int]:
+    """The picture that each text is tied to, for those that are tied to one."""
+    found: dict[int, int] = {}
+    for marks, parameters in chunks(text_ids):
+        rows = reader.rows(
+            f"SELECT id, image_id FROM texts WHERE image_id IS NOT NULL AND id IN ({marks})", **parameters
+        )
+        found.update((int(text_id), int(image_id)) for text_id, image_id in rows)
+    return found
+
+
+def texts_of(reader: Reader, image_ids: Sequence[int]) -> list[int]:
+    """The texts that are tied to any of the pictures."""
+    return [
+        int(row[0])
+        for marks, parameters in chunks(image_ids)
+        for row in reader.rows(f"SELECT id FROM texts WHERE image_id IN ({marks})", **parameters)
+    ]

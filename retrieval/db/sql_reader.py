@@ -23,6 +23,10 @@ class SqlReader:
         self._engine = open_engine(location)
         self._held: Connection | None = None
 
+    @property
+    def dialect(self) -> str:
+        return self._engine.dialect.name
+
     def rows(self, sql: str, /, **parameters: Any) -> list[Row]:
         with self._connection() as connection:
             return [tuple(row) for row in connection.execute(text(sql), parameters)]

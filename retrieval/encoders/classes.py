@@ -7,18 +7,21 @@ best. That tells apart what a single mean vector blurs.
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from retrieval.encoders.colour import COLOURS, asked_colours
+from retrieval.encoders.colour import COLOURS, SPELLINGS, asked_colours, colour_evidence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+    from retrieval.protocols import Sample
 
 DATA = Path(__file__).with_name("starter_data")
 CLASSES = 1000
@@ -26,9 +29,30 @@ TOP = 20
 AUX_BYTES = TOP * 4 + len(COLOURS) * 2
 
 SHARPNESS = 15.0
-BEST_TEXT = 0.3
-COLOUR_WEIGHT = 0.75
+BEST_TEXT = 0.5
+DISCOUNT = 1.5
 SMALLEST = 1e-9
+SAMPLED = 512
+# The weights of the evidence, printed by benchmarks/calibrate_starter.py.
+FIT, SCORE, NAMED, BEST, BIAS = 15.6, 3.1, 1.8, -13.7, -2.5
+LEAST_BEST = 0.65
+
+EMPTY = frozenset(
+    "a an the of in on at to and or with for my your his her their its that this these those is are was be by"
+    " from as any some all it into through over under up out no not someone something thing things".split()
+)
+UNEVEN = {"people": "person", "men": "man", "women": "woman", "mice": "mouse", "children": "child"}
+PLURALS = (
+    ("ies", "y"),
+    ("ves", "f"),
+    ("sses", "ss"),
+    ("xes", "x"),
+    ("ches", "ch"),
+    ("shes", "sh"),
+    ("ss", "ss"),
+    ("us", "us"),
+    ("s", ""),
+)
 
 
 class Posterior(NamedTuple):
@@ -60,27 +84,47 @@ def unpack(aux: Sequence[bytes]) -> Posterior:
 class ClassStage:
     """Holds the texts of the classes; they are read at the first query."""
 
-    def rescore(
-        self, text: str, query: NDArray[np.float32], scores: NDArray[np.float32], aux: Sequence[bytes]
+    def look_again(
+        self,
+        text: str,
+        query: NDArray[np.float32],
+        scores: NDArray[np.float32],
+        aux: Sequence[bytes],
+        sample: Sample,
     ) -> NDArray[np.float32]:
+        """How likely each candidate is relevant; `text` without its asking, `query` its vector."""
         top = unpack(aux)
-        weights = self.class_weights(query)[top.classes]
-        fit = np.log((weights * top.chances.astype(np.float32)).sum(1) + SMALLEST)
-        total = standardise(scores) + standardise(fit)
-        wanted = asked_colours(text)
-        if wanted:
-            share = np.sqrt(top.colours.astype(np.float32)[:, wanted]).mean(1)
-            total = total + COLOUR_WEIGHT * standardise(share)
-        return total.astype(np.float32)
+        shares = top.chances.astype(np.float32)
+        fits = self.class_fits(query)
+        weights = np.exp(SHARPNESS * fits)[top.classes]
+        fit = np.log((weights * shares).sum(1) + SMALLEST) / SHARPNESS
+        colours = asked_colours(text)
+        named = (self.class_words(text)[top.classes] * shares).sum(1)
+        best = max(float(fits.max()), LEAST_BEST)
+        evidence = FIT * fit + BEST * best + SCORE * scores + NAMED * named + BIAS
+        if colours:
+            evidence = evidence + colour_evidence(colours, top.colours, thinned(sample.aux))
+        return (1 / (1 + np.exp(-evidence.astype(np.float64)))).astype(np.float32)
 
-    def class_weights(self, query: NDArray[np.float32]) -> NDArray[np.float32]:
-        """How much each class speaks for a picture, given one query vector."""
+    def class_fits(self, query: NDArray[np.float32]) -> NDArray[np.float32]:
+        """How well one query vector fits each class: its place, and the best of its texts."""
         fits = self._texts @ query
         reached = fits[self._entries[:, 1]] - self._discounts
         best = np.maximum.reduceat(reached, self._starts)
-        mixed = BEST_TEXT * best + (1 - BEST_TEXT) * (self._labels @ query)
-        weights: NDArray[np.float32] = np.exp(SHARPNESS * mixed)
-        return weights
+        mixed: NDArray[np.float32] = BEST_TEXT * best + (1 - BEST_TEXT) * (self._labels @ query)
+        return mixed
+
+    def class_words(self, text: str) -> NDArray[np.float32]:
+        """How much of a query's words each class has among its names, kinds and contexts, 0..1."""
+        found = np.zeros(CLASSES, np.float32)
+        wanted = [word for word in content_words(text) if word not in SPELLINGS]
+        vocabulary, classes, degrees, starts = self._words
+        for word in wanted:
+            place = vocabulary.get(word)
+            if place is not None:
+                rows = slice(starts[place], starts[place + 1])
+                found[classes[rows]] += degrees[rows]
+        return found / max(len(wanted), 1)
 
     @cached_property
     def _labels(self) -> NDArray[np.float32]:
@@ -99,11 +143,39 @@ class ClassStage:
 
     @cached_property
     def _discounts(self) -> NDArray[np.float32]:
-        return (self._entries[:, 2] / 1000).astype(np.float32)
+        return (DISCOUNT * self._entries[:, 2] / 1000).astype(np.float32)
 
     @cached_property
     def _starts(self) -> NDArray[np.intp]:
         return np.searchsorted(self._entries[:, 0], np.arange(CLASSES))
+
+
+    @cached_property
+    def _words(self) -> tuple[dict[str, int], NDArray[np.uint16], NDArray[np.float32], NDArray[np.intp]]:
+        """The words, and for each of them a run of classes and how strongly each is meant."""
+        words = (DATA / "words.txt").read_text(encoding="utf-8").split()
+        table: NDArray[np.uint16] = np.load(DATA / "class_words.npy")
+        starts = np.searchsorted(table[:, 0], np.arange(len(words) + 1))
+        degrees = (table[:, 2] / 10).astype(np.float32)
+        return {word: row for row, word in enumerate(words)}, table[:, 1], degrees, starts
+
+
+def content_words(text: str) -> list[str]:
+    """The words of a text that name something, in the singular."""
+    found = re.findall(r"[a-z]+", text.lower())
+    return [UNEVEN.get(word) or singular(word) for word in found if word not in EMPTY and len(word) > 1]
+
+
+def singular(word: str) -> str:
+    for ending, instead in PLURALS:
+        if word.endswith(ending) and len(word) > len(ending) + 1:
+            return word[: -len(ending)] + instead
+    return word
+
+
+def thinned(aux: Sequence[bytes]) -> Posterior:
+    """An even draw of a sample: a mean over some hundreds is as good as one over thousands."""
+    return unpack(aux[:: max(1, len(aux) // SAMPLED)])
 
 
 def load_labels() -> NDArray[np.float32]:

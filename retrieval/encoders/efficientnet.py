@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 CLASSES = 1000
 NETWORK_FILE = "network.onnx"
+CELL_WINDOW = 3
+"""Side of the windows around each cell of the last feature map, which `cells` looks at one by one."""
 CONVERSION = 1
 """Raised whenever the same weights would be converted into something else."""
 
@@ -86,11 +88,12 @@ BATCH_NORM_EPSILON = 1e-3
 PIXEL_MEAN, PIXEL_SCALE = 127.0, 128.0
 
 
-def open_network(name: str) -> onnxruntime.InferenceSession:
+def open_network(name: str, *, cells: bool = False) -> onnxruntime.InferenceSession:
     """The network `lite0` or `lite2`, converted on first use.
 
     Input `pixels` uint8 [n, size, size, 3]; outputs `logits` [n, 1000] of the whole
-    view, and `windows` [n, 9, 1000] of nine overlapping windows of it.
+    view, and `windows` [n, 9, 1000] of nine overlapping windows of it. With `cells` the only
+    output is `cells` [n, side * side, 1000], row by row, of every place of the last feature map.
     """
     import onnxruntime
 
@@ -98,9 +101,10 @@ def open_network(name: str) -> onnxruntime.InferenceSession:
 
     def convert(folder: Path) -> None:
         weights = read_weights(installed_file(lite.package, lite.inside, lite.sha256))
-        write_network(weights, lite, folder / NETWORK_FILE)
+        write_network(weights, lite, folder / NETWORK_FILE, cells=cells)
 
-    folder = artifact(f"starter/{name}-{lite.sha256[:12]}-{CONVERSION}", convert)
+    kind = "-cells" if cells else ""
+    folder = artifact(f"starter/{name}{kind}-{lite.sha256[:12]}-{CONVERSION}", convert)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
@@ -175,7 +179,7 @@ def read_weights(path: Path) -> dict[str, NDArray[Any]]:
     return {name: tensor.view(data[tensor.storage]) for name, tensor in tensors.items()}
 
 
-def write_network(weights: dict[str, NDArray[Any]], lite: Lite, path: Path) -> None:
+def write_network(weights: dict[str, NDArray[Any]], lite: Lite, path: Path, *, cells: bool = False) -> None:
     """Write the network with its batch norms folded into the convolutions."""
     builder = _Builder(weights)
     graph = builder.graph
@@ -194,7 +198,10 @@ def write_network(weights: dict[str, NDArray[Any]], lite: Lite, path: Path) -> N
             x, side = builder.block(x, f"_blocks.{block}.", side, stage.kernel, stride, residual=repeat > 0)
             block += 1
     x, side = builder.convolve(x, "_conv_head", "_bn1", side)
-    builder.classify(x, side, lite.window)
+    if cells:
+        builder.classify_cells(x, side)
+    else:
+        builder.classify(x, side, lite.window)
     graph.write(path, producer="picture-search")
 
 
@@ -264,17 +271,38 @@ class _Builder:
         products instead of one for each cell.
         """
         graph = self.graph
-        head = graph.constant("head.w", np.ascontiguousarray(self.weights["_fc.weight"].T))
-        bias = graph.constant("head.b", self.weights["_fc.bias"])
+        head, bias = self._head()
         mean = graph.node("GlobalAveragePool", [x], "mean_features")
         mean = graph.node("Flatten", [mean], "features", axis=1)
         graph.node("Gemm", [mean, head, bias], "logits")
-        cells = graph.node("AveragePool", [x], "window_maps", kernel_shape=[window, window], strides=[2, 2])
+        maps = graph.node("AveragePool", [x], "window_maps", kernel_shape=[window, window], strides=[2, 2])
         count = ((side - window) // 2 + 1) ** 2
-        shape = graph.constant("window_shape", np.array([0, 0, count], np.int64))
-        cells = graph.node("Reshape", [cells, shape], "window_columns")
-        cells = graph.node("Transpose", [cells], "window_features", perm=[0, 2, 1])
-        cells = graph.node("MatMul", [cells, head], "window_products")
-        graph.node("Add", [cells, bias], "windows")
+        self._classify_each(maps, count, head, bias, "window", "windows")
         graph.output("logits", "float32", ("n", CLASSES))
         graph.output("windows", "float32", ("n", count, CLASSES))
+
+    def classify_cells(self, x: str, side: int) -> None:
+        """Logits of every place of the map, seen with its neighbours."""
+        margin = CELL_WINDOW // 2
+        maps = self.graph.node(
+            "AveragePool",
+            [x],
+            "cell_maps",
+            kernel_shape=[CELL_WINDOW, CELL_WINDOW],
+            pads=[margin] * 4,
+            count_include_pad=0,
+        )
+        self._classify_each(maps, side * side, *self._head(), "cell", "cells")
+        self.graph.output("cells", "float32", ("n", side * side, CLASSES))
+
+    def _head(self) -> tuple[str, str]:
+        weight = self.graph.constant("head.w", np.ascontiguousarray(self.weights["_fc.weight"].T))
+        return weight, self.graph.constant("head.b", self.weights["_fc.bias"])
+
+    def _classify_each(self, maps: str, count: int, head: str, bias: str, name: str, output: str) -> None:
+        graph = self.graph
+        shape = graph.constant(f"{name}_shape", np.array([0, 0, count], np.int64))
+        cells = graph.node("Reshape", [maps, shape], f"{name}_columns")
+        cells = graph.node("Transpose", [cells], f"{name}_features", perm=[0, 2, 1])
+        cells = graph.node("MatMul", [cells, head], f"{name}_products")
+        graph.node("Add", [cells, bias], output)

@@ -78,6 +78,16 @@ class ClipPreparer:
             pixels = canvas
         return Prepared(pixels=np.ascontiguousarray(pixels)[None])
 
+    def covers(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """What the model sees of a picture: left, top, right, bottom in shares of its size.
+
+        Beyond 0..1 is the padding around a picture that was fitted in whole.
+        """
+        resized = self._resized(width, height)
+        target = (self.width, self.height)
+        left, top = (_start(resized[axis], target[axis]) / resized[axis] for axis in (0, 1))
+        return left, top, left + self.width / resized[0], top + self.height / resized[1]
+
     def _filter(self) -> Any:
         # open_clip resizes for a non-square model without passing its interpolation on.
         forgotten = self.resize_mode == "shortest" and self.height != self.width

@@ -12,6 +12,7 @@ from retrieval import config
 from retrieval.encoders import calibration, exports
 from retrieval.encoders.clip_tokens import load_tokenizer
 from retrieval.encoders.geometry import ClipPreparer
+from retrieval.encoders.regions import Box, slide
 from retrieval.errors import CacheCorrupt, MissingDependency
 from retrieval.types import Encoded
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from retrieval.encoders.clip_tokens import Tokenizer
-    from retrieval.protocols import Encoder, Preparer
+    from retrieval.protocols import Encoder
     from retrieval.types import Prepared, Vectors
 
 IMAGE_BATCH = 8
@@ -68,7 +69,7 @@ class OnnxEncoder:
         self.id = str(manifest["id"])
         self.dim = int(manifest["dim"])
         self.family = str(manifest["family"])
-        self.preparer: Preparer = ClipPreparer.from_settings(manifest["preprocess"])
+        self.preparer = ClipPreparer.from_settings(manifest["preprocess"])
         self._lock = threading.Lock()
 
     @property
@@ -94,6 +95,11 @@ class OnnxEncoder:
             batch = [self.preparer(image) for image in images[start : start + IMAGE_BATCH]]
             parts.append(self.encode_prepared(batch).vectors)
         return np.concatenate(parts)
+
+    def encode_regions(self, image: Image.Image) -> NDArray[np.float32]:
+        # The exported tower gives one vector a picture and nothing of its patches.
+        size = image.info.get("full_size", image.size)
+        return slide(self.encode_images, image, Box(*self.preparer.covers(*size)))
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         parts = [np.zeros((0, self.dim), dtype=np.float32)]

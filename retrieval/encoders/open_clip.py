@@ -24,7 +24,9 @@ import torch
 from retrieval import config
 from retrieval.encoders import calibration, exports, hub, refusals
 from retrieval.encoders.geometry import ClipPreparer
+from retrieval.encoders.open_clip_patches import has_patches, patch_box, patch_vectors
 from retrieval.encoders.open_clip_tokens import read_tokenizer
+from retrieval.encoders.regions import Box, Look, grid_of, lay, slide
 from retrieval.errors import ModelUnavailable, UnknownModel
 from retrieval.types import Encoded
 
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from retrieval.encoders.clip_tokens import Tokenizer
-    from retrieval.protocols import Preparer
     from retrieval.types import Prepared, Vectors
 
 PREPROCESSING = 1
@@ -58,8 +59,12 @@ class ImageTower(torch.nn.Module):
         self.register_buffer("factor", (1 / (deviation * 255)).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return _unit(self.model.encode_image(self.planes(pixels)))
+
+    def planes(self, pixels: torch.Tensor) -> torch.Tensor:
+        """float32 [n, 3, height, width], the colours as the model was trained on them."""
         offset, factor = cast("torch.Tensor", self.offset), cast("torch.Tensor", self.factor)
-        return _unit(self.model.encode_image((pixels.permute(0, 3, 1, 2).float() - offset) * factor))
+        return (pixels.permute(0, 3, 1, 2).float() - offset) * factor
 
 
 class TextTower(torch.nn.Module):
@@ -93,7 +98,7 @@ class OpenClipEncoder:
         self.family = "siglip" if getattr(model, "logit_bias", None) is not None else "clip"
         self.dim = int(model_config["embed_dim"])
         self.id = _encoder_id(self.name, model, self.settings, self.tokenizer)
-        self.preparer: Preparer = ClipPreparer.from_settings(self.settings)
+        self.preparer = ClipPreparer.from_settings(self.settings)
         model = model.to(self._device)
         self._image_tower = ImageTower(model, self.settings).to(self._device).eval()
         self._text_tower = TextTower(model).eval()
@@ -122,6 +127,30 @@ class OpenClipEncoder:
             batch = [self.preparer(image) for image in images[start : start + self.batch_size]]
             parts.append(self.encode_prepared(batch).vectors)
         return np.concatenate(parts)
+
+    def encode_regions(self, image: Image.Image) -> NDArray[np.float32]:
+        size = image.info.get("full_size", image.size)
+        covers = self.preparer.covers(*size)
+        visual = self._image_tower.model.visual
+        if not has_patches(visual):
+            return slide(self.encode_images, image, Box(*covers))
+        with torch.inference_mode():
+            pixels = torch.from_numpy(self.preparer(image).pixels).to(self._device)
+            planes = self._image_tower.planes(pixels)
+            patches = patch_vectors(visual, planes)
+            vectors = _unit(patches).float().cpu().numpy()
+            # Patches score on a scale of their own; moved around the picture's vector, on that of pictures.
+            whole = _unit(visual(planes)).float().cpu().numpy()
+            vectors += whole[0] - vectors.mean((0, 1))
+        box = patch_box(visual, covers)
+        # As fine as the patches are, so that no cell is made of much more or less than one.
+        short = min(
+            round(cells / (high - low))
+            for cells, low, high in zip(
+                vectors.shape[:2], (box.top, box.left), (box.bottom, box.right), strict=True
+            )
+        )
+        return lay([Look(vectors, box)], *grid_of(size[0], size[1], max(1, short)))
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         parts = [np.zeros((0, self.dim), dtype=np.float32)]

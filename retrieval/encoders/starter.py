@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from retrieval.encoders.minilm import TextTower
-    from retrieval.protocols import Preparer
+    from retrieval.protocols import Pair, Sample
     from retrieval.types import Vectors
 
 FAMILY = "starter"
@@ -93,7 +93,7 @@ class StarterEncoder:
         return config.cores()
 
     @property
-    def preparer(self) -> Preparer:
+    def preparer(self) -> StarterPreparer:
         return StarterPreparer(LITES[self._lite].size, self._whole)
 
     def encode_prepared(self, batch: Sequence[Prepared]) -> Encoded:
@@ -130,13 +130,23 @@ class StarterEncoder:
         ]
         return np.concatenate(rows) if rows else np.zeros((0, self.dim), np.float32)
 
+    def encode_regions(self, image: Image.Image) -> NDArray[np.float32]:
+        from retrieval.encoders.starter_regions import encode_regions
+
+        return encode_regions(self, image)
+
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         return self._text_tower().encode([strip_request(text) for text in texts])
 
-    def rescore(
-        self, text: str, query: NDArray[np.float32], scores: NDArray[np.float32], aux: Sequence[bytes]
+    def look_again(
+        self,
+        text: str,
+        query: NDArray[np.float32],
+        scores: NDArray[np.float32],
+        aux: Sequence[bytes],
+        sample: Sample,
     ) -> NDArray[np.float32]:
-        return self._stage.rescore(text, query, scores, aux)
+        return self._stage.look_again(strip_request(text), query, scores, aux, sample)
 
     def match(self, scores: NDArray[np.float32], sample: NDArray[np.float32]) -> NDArray[np.float32]:
         known = float(sample.sum()) + USUAL_MEAN * USUAL_COUNT
@@ -183,7 +193,7 @@ class StarterPreparer:
             across, down = image.width / width, image.height / height
         square = self.size, self.size
         views = []
-        for left, top, right, bottom in self._boxes(width, height):
+        for left, top, right, bottom in self.boxes(width, height):
             # Division may round a box to a hair past the edge, which Pillow refuses.
             box = (
                 left * across,
@@ -194,7 +204,8 @@ class StarterPreparer:
             views.append(np.asarray(image.resize(square, Resampling.BICUBIC, box=box)))
         return Prepared(np.stack(views), colour_fractions(image).tobytes())
 
-    def _boxes(self, width: int, height: int) -> list[tuple[float, float, float, float]]:
+    def boxes(self, width: int, height: int) -> list[tuple[float, float, float, float]]:
+        """The rectangles of the picture, in its own pixels, that the views are."""
         everything = (0.0, 0.0, float(width), float(height))
         if self.whole:
             return [everything]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from retrieval.encoders.regions import grid_of
 from retrieval.errors import UnknownModel
 from retrieval.types import Encoded, Prepared
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from retrieval.types import Vectors
 
 SIDE = 16
+CELL = 4
+"""Side in pixels of what a place of a picture is shrunk to."""
 COLOURS = {
     "black": (0, 0, 0),
     "white": (255, 255, 255),
@@ -87,6 +90,16 @@ class ToyEncoder:
 
     def encode_images(self, images: Sequence[Image.Image]) -> Vectors:
         return self.encode_prepared([self.preparer(image) for image in images]).vectors
+
+    def encode_regions(self, image: Image.Image) -> NDArray[np.float32]:
+        from PIL.Image import Resampling
+
+        rows, columns = grid_of(image.width, image.height, 8)
+        # Whole cells of so many pixels each, so that a drawn picture gives exact vectors.
+        small = image.resize((columns * CELL, rows * CELL), Resampling.BOX)
+        pixels = np.asarray(small, np.uint8).reshape(rows, CELL, columns, CELL, 3).swapaxes(1, 2)
+        cells = [Prepared(cell[None]) for cell in pixels.reshape(-1, CELL, CELL, 3)]
+        return self.encode_prepared(cells).vectors.reshape(rows, columns, DIM)
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         rows = np.zeros((len(texts), DIM), np.float32)

@@ -138,6 +138,13 @@ def load_image(
     return open_image(source, name=name).decode(wanted=wanted, permit=permit or _within_default_memory)
 
 
+def upright(image: Image.Image) -> Image.Image:
+    """An upright RGB copy of a picture that is open already; raises what `load_image` does."""
+    from retrieval.images import decode
+
+    return decode.upright(image)
+
+
 def _within_default_memory(needed: int) -> None:
     check_memory(needed, config.default_memory())
 

@@ -51,6 +51,7 @@ _ORIENTED = frozenset({"JPEG", "PNG", "WEBP", "AVIF", "RAW"})
 _OPENED_LATE = frozenset({"WEBP", "ICO"})
 """Formats whose decoders take memory for the pixels as soon as they are opened."""
 
+_ORIENTATION = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -176,6 +177,18 @@ class Picture:
         module, _, name = _PLUGINS[self._kind].partition(":")
         plugin = cast("Callable[[BytesIO], ImageFile.ImageFile]", getattr(import_module(module), name))
         return plugin(BytesIO(self._data))
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """An upright RGB copy of a picture that somebody else has opened."""
+    _check_size(image.size)
+    with _translated(image.format or "open"):
+        image.load()
+        turn = image.getexif().get(_ORIENTATION, 1)
+        plain = to_rgb(image)
+        plain = plain.transpose(_TURNS[turn]) if turn in _TURNS else plain.copy()
+    plain.info = {"full_size": plain.size, "reduced": 1}
+    return plain
 
 
 def _check_size(size: tuple[int, int]) -> None:

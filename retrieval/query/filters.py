@@ -3,53 +3,57 @@
 from __future__ import annotations
 
 import datetime as dt
-import math
+import difflib
 import os
 import re
+import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from retrieval.errors import QueryError
+from retrieval.query.areas import parse_near
 from retrieval.types import under
 
-EARTH_KM = 6371.0088
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
+    from retrieval.query.areas import Near, Within
+    from retrieval.query.places import Place
 
-@dataclass(frozen=True, slots=True)
-class Near:
-    """A circle on the globe."""
+ORIENTATIONS = {
+    "landscape": "width * 95 > height * 100",
+    "portrait": "height * 95 > width * 100",
+    "square": "width > 0 AND width * 95 <= height * 100 AND height * 95 <= width * 100",
+}
+"""Every picture has one of these: sides within 5 % of each other make a square."""
 
-    latitude: float
-    longitude: float
-    km: float
+TYPES = {
+    "jpeg": ("JPEG", "jpg jpe jfif jif mpo"),
+    "png": ("PNG", "apng"),
+    "heic": ("HEIF", "heif heics heifs hif"),
+    "webp": ("WEBP", ""),
+    "gif": ("GIF", ""),
+    "tiff": ("TIFF", "tif"),
+    "avif": ("AVIF", "avifs"),
+    "bmp": ("BMP", "dib"),
+    "jpeg2000": ("JPEG2000", "jp2 j2k j2c jpc jpf jpx"),
+    "ppm": ("PPM", "pnm pgm pbm netpbm"),
+    "ico": ("ICO", ""),
+    "raw": ("RAW", ""),
+}
+"""A family of files -> its name in the catalog, and what else people call it."""
 
-    @classmethod
-    def parse(cls, text: str) -> Near:
-        """From `LAT,LON,KM`."""
-        try:
-            latitude, longitude, km = (float(part) for part in text.split(","))
-        except ValueError:
-            raise QueryError(
-                f"'{text}' is not a place. Write latitude, longitude and kilometres: --near 60.39,5.32,20"
-            ) from None
-        if not (abs(latitude) <= 90 and abs(longitude) <= 180 and 0 < km < math.inf):
-            raise QueryError(
-                f"'{text}' is not a place on earth: latitude is -90 to 90, longitude -180 to 180, "
-                "and the distance in kilometres more than 0."
-            )
-        return cls(latitude, longitude, km)
+MAX_TEXT = 200
+"""Characters of a camera's or a tag's name: none is longer, and a database has limits of its own."""
+MAX_TAGS = 32
+CAMERA = "COALESCE(camera_make, '') || ' ' || COALESCE(camera_model, '')"
+MAX_PIXELS = 1 << 40
 
-    def contains(self, latitude: float, longitude: float) -> bool:
-        a, b = math.radians(self.latitude), math.radians(latitude)
-        turn = math.radians(longitude - self.longitude)
-        chord = math.sin((b - a) / 2) ** 2 + math.cos(a) * math.cos(b) * math.sin(turn / 2) ** 2
-        return 2 * EARTH_KM * math.asin(min(1.0, math.sqrt(chord))) <= self.km
-
-    @property
-    def latitudes(self) -> tuple[float, float]:
-        """The band of latitudes the circle lies in: what an index can answer."""
-        reach = math.degrees(self.km / EARTH_KM)
-        return self.latitude - reach, self.latitude + reach
+_NAMES = {
+    alias: kind for name, (kind, others) in TYPES.items() for alias in (name, *others.split())
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,11 @@ class Filter:
 
     `after` and `before` are dates, or texts such as `2023`, `2023-07` and `2023-07-15`;
     the first moment of `before` is already too late. `near` is latitude, longitude and
-    kilometres, or a text of the three.
+    kilometres, a text of the three, or the name of a place: `Bergen`, `Bergen, Norway`,
+    `Bergen, 30`, `Norway`. `orientation` is landscape, portrait or square. `min_size` is
+    the longer side in pixels, both sides (`1920x1080`, either way up), or `12MP`. `type` is
+    the kind of file, or several with commas between. A picture has all of `tags`.
+    Nothing is checked before the filter is used.
     """
 
     folder: str | os.PathLike[str] | None = None
@@ -66,40 +74,191 @@ class Filter:
     before: str | dt.date | None = None
     camera: str | None = None
     near: str | tuple[float, float, float] | None = None
+    orientation: str | None = None
+    min_size: str | int | tuple[int, int] | None = None
+    type: str | None = None
+    tags: Sequence[str] = ()
 
     def __bool__(self) -> bool:
         return self != Filter()
 
     @property
-    def circle(self) -> Near | None:
-        """What SQL cannot tell exactly: the circle of `near`."""
-        if self.near is None:
-            return None
-        return Near.parse(self.near if isinstance(self.near, str) else ",".join(map(str, self.near)))
+    def area(self) -> Near | Within | None:
+        """What SQL cannot tell exactly: where `near` is. Its text is fit to show to a person."""
+        return None if self.near is None else parse_near(self.near)
+
+    circle = area
+
+    @property
+    def place(self) -> Place | None:
+        """The place that the name in `near` was taken for, of all that share the name."""
+        area = self.area
+        return None if area is None else area.place
 
     def sql(self) -> tuple[str, dict[str, Any]]:
-        """`SELECT id, latitude, longitude` of the pictures that pass all but the exact distance."""
-        where, values = ["missing_at IS NULL"], dict[str, Any]()
-        if self.folder is not None:
-            folder = os.fsencode(os.path.abspath(os.path.expanduser(self.folder)))
-            where.append("(path = :folder OR (path >= :low AND path < :high))")
-            values["folder"] = folder
-            values["low"], values["high"] = under(folder)
-        if self.after is not None:
-            where.append("taken_at >= :after")
-            values["after"] = moment(self.after)
-        if self.before is not None:
-            where.append("taken_at < :before")
-            values["before"] = moment(self.before)
-        if self.camera is not None:
-            name = "COALESCE(camera_make, '') || ' ' || COALESCE(camera_model, '')"
-            where.append(f"LOWER({name}) LIKE :camera ESCAPE '!'")
-            values["camera"] = "%" + re.sub(r"([!%_])", r"!\1", self.camera.strip().lower()) + "%"
-        circle = self.circle
-        if circle is not None:
+        """A query for the pictures that pass; `passing` tells which of its rows really do."""
+        where, values = list[str](), dict[str, Any]()
+        for conditions, parameters in (
+            _in_folder(self.folder),
+            _between(self.after, self.before),
+            _camera(self.camera),
+            _shape(self.orientation),
+            _large(self.min_size),
+            _of_type(self.type),
+            _tagged(self.tags),
+        ):
+            where.extend(conditions)
+            values.update(parameters)
+        area = self.area
+        if area is not None:
             where.append("latitude >= :south AND latitude <= :north AND longitude IS NOT NULL")
-            values["south"], values["north"] = circle.latitudes
-        return f"SELECT id, latitude, longitude FROM images WHERE {' AND '.join(where)} ORDER BY id", values
+            values["south"], values["north"] = area.latitudes
+        columns = ["id", *(["latitude", "longitude"] if area else []), *([CAMERA] if self._letters else [])]
+        # The plus keeps SQLite from answering this part by an index: nearly every row has no value.
+        where.append("+missing_at IS NULL")
+        return f"SELECT {', '.join(columns)} FROM images WHERE {' AND '.join(where)}", values
+
+    def passing(self, rows: Sequence[Sequence[Any]]) -> NDArray[np.int64]:
+        """The ids, in order, of those rows of `sql()` that pass what SQL cannot tell exactly."""
+        import numpy as np
+
+        if self._letters and self.camera is not None:
+            text = _letters(self.camera.strip())
+            rows = [row for row in rows if text in _letters(row[-1])]
+        ids = np.fromiter((row[0] for row in rows), np.int64, len(rows))
+        area = self.area
+        if area is not None:
+            latitudes = np.fromiter((row[1] for row in rows), np.float64, len(rows))
+            longitudes = np.fromiter((row[2] for row in rows), np.float64, len(rows))
+            ids = ids[area.inside(latitudes, longitudes)]
+        return np.sort(ids)
+
+    @property
+    def _letters(self) -> bool:
+        """Whether the camera's name has letters whose case SQL does not know."""
+        return self.camera is not None and not self.camera.isascii()
+
+
+_Part = tuple[list[str], dict[str, Any]]
+
+
+def _in_folder(folder: str | os.PathLike[str] | None) -> _Part:
+    if folder is None:
+        return [], {}
+    if not os.fspath(folder):
+        raise QueryError("The name of the folder is empty. For this folder: --in .")
+    path = os.fsencode(os.path.abspath(os.path.expanduser(folder)))
+    low, high = under(path)
+    return ["(path = :folder OR (path >= :low AND path < :high))"], {"folder": path, "low": low, "high": high}
+
+
+def _between(after: str | dt.date | None, before: str | dt.date | None) -> _Part:
+    where, values = list[str](), dict[str, Any]()
+    if after is not None:
+        where.append("taken_at >= :after")
+        values["after"] = moment(after)
+    if before is not None:
+        where.append("taken_at < :before")
+        values["before"] = moment(before)
+    if len(values) == 2 and values["after"] >= values["before"]:
+        raise QueryError(
+            f"No time is both from {values['after']} on and before {values['before']}. "
+            "For the whole of 2023: --after 2023 --before 2024"
+        )
+    return where, values
+
+
+def _camera(camera: str | None) -> _Part:
+    if camera is None:
+        return [], {}
+    # SQLite's LOWER knows ASCII only: of other letters `passing` decides.
+    text = re.sub(r"([!%_])", r"!\1", _plain(camera, "camera").lower())
+    values = {"camera": "%" + re.sub(r"[^\x00-\x7f]+", "%", text) + "%"}
+    return [f"LOWER({CAMERA}) LIKE :camera ESCAPE '!'"], values
+
+
+def _shape(orientation: str | None) -> _Part:
+    if orientation is None:
+        return [], {}
+    known = ORIENTATIONS.get(orientation.strip().lower())
+    if known is None:
+        raise QueryError(f"'{orientation}' is not an orientation. There are: {', '.join(ORIENTATIONS)}")
+    return [f"({known})"], {}
+
+
+def _large(size: str | int | tuple[int, int] | None) -> _Part:
+    if size is None:
+        return [], {}
+    text = "x".join(map(str, size)) if isinstance(size, tuple) else str(size)
+    found = re.fullmatch(r"(\d{1,9})(?:\s*[x×*]\s*(\d{1,9}))?(?:\s*px)?", text.strip(), re.I | re.A)
+    if found and int(found[1]) and (found[2] is None or int(found[2])):
+        sides = sorted(int(side) for side in found.groups() if side)
+        if len(sides) == 1:
+            return ["(width >= :long OR height >= :long)"], {"long": sides[0]}
+        return (
+            ["((width >= :long AND height >= :short) OR (width >= :short AND height >= :long))"],
+            {"short": sides[0], "long": sides[1]},
+        )
+    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,6})?)\s*mp(?:ix(?:el)?)?", text.strip(), re.I | re.A)
+    if found and 0 < float(found[1]) * 1e6 < MAX_PIXELS:
+        return ["width * height >= :pixels"], {"pixels": round(float(found[1]) * 1e6)}
+    raise QueryError(
+        f"'{text}' is not a size. Write the longer side, both sides or megapixels: "
+        "--min-size 1000, --min-size 1920x1080, --min-size 12MP"
+    )
+
+
+def _of_type(types: str | None) -> _Part:
+    if types is None:
+        return [], {}
+    kinds = list[str]()
+    for name in types.split(","):
+        plain = name.strip().lower().removeprefix("image/").removeprefix(".")
+        if plain not in _NAMES:
+            near = difflib.get_close_matches(plain, _NAMES, n=1)
+            hint = f" Did you mean '{near[0]}'?" if near else ""
+            raise QueryError(
+                f"'{name.strip()}' is not a type of picture.{hint} There are: {', '.join(TYPES)}"
+            )
+        kinds.append(_NAMES[plain])
+    values = {f"type{number}": kind for number, kind in enumerate(dict.fromkeys(kinds))}
+    return [f"format IN ({', '.join(f':{name}' for name in values)})"], values
+
+
+def _tagged(tags: Sequence[str]) -> _Part:
+    wanted = [tags] if isinstance(tags, str) else list(tags)
+    if len(wanted) > MAX_TAGS:
+        raise QueryError(f"A filter takes at most {MAX_TAGS} tags, not {len(wanted)}.")
+    where, values = list[str](), dict[str, Any]()
+    for number, tag in enumerate(wanted):
+        plain = _plain(tag, "tag")
+        forms = {plain, plain.lower(), plain.upper(), plain.title(), plain.capitalize(), plain.casefold()}
+        # SQLite's LOWER knows ASCII only.
+        forms = {re.sub("[A-Z]+", lambda found: found[0].lower(), form) for form in forms}
+        names = {f"tag{number}_{place}": form for place, form in enumerate(sorted(forms))}
+        values.update(names)
+        # Steps from tag to tag in the index, so that letter case costs a look at each tag there is,
+        # and not at each tag of each picture.
+        where.append(
+            "id IN (WITH RECURSIVE known(tag) AS (SELECT MIN(tag) FROM image_tags UNION ALL SELECT "
+            "(SELECT MIN(t.tag) FROM image_tags t WHERE t.tag > known.tag) FROM known "
+            "WHERE known.tag IS NOT NULL) SELECT image_id FROM image_tags WHERE kept = TRUE AND "
+            f"tag IN (SELECT tag FROM known WHERE LOWER(tag) IN ({', '.join(f':{name}' for name in names)})))"
+        )
+    return where, values
+
+
+def _letters(text: str) -> str:
+    return unicodedata.normalize("NFC", text).casefold()
+
+
+def _plain(text: str, what: str) -> str:
+    plain = unicodedata.normalize("NFC", text.strip())
+    if not plain:
+        raise QueryError(f"The name of the {what} is empty. Leave --{what} out to allow every {what}.")
+    if len(plain) > MAX_TEXT:
+        raise QueryError(f"The name of the {what} has {len(plain)} characters; no {what}'s is so long.")
+    return plain
 
 
 def moment(value: str | dt.date) -> str:

@@ -89,7 +89,18 @@ class Query:
 
     def normal(self) -> str:
         """The same text for the same question, however it was written."""
-        return " ".join(sorted(f"{term.weight:+g}:{term}" for term in self.terms)).casefold()
+        return " + ".join(
+            sorted(
+                f"{term.weight:g}:{term.kind}:"
+                + (str(term.value) if term.kind == "image" else str(term.value).casefold())
+                for term in self.terms
+            )
+        )
+
+    @property
+    def words(self) -> str:
+        """What is asked for in words, without what is pushed away."""
+        return ", ".join(str(term.value) for term in self.terms if term.kind == "text" and term.weight > 0)
 
     def checked(self) -> Query:
         """The query itself, if it can be answered at all."""

@@ -26,7 +26,9 @@ from retrieval.show.table import day, file_url, percent, safe_name
 from retrieval.types import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+
+    from PIL.Image import Image
 
     from retrieval.types import Hit
 
@@ -36,6 +38,7 @@ MARKER_BYTES = 1024
 
 LONG_SIDE = 480
 QUALITY = 82
+WHY_QUALITY = 72
 FLATTEST = 3.0
 """Wider and taller shapes than these are cropped in the overview, never in the large view."""
 STEEPEST = 0.5
@@ -44,16 +47,22 @@ WORKERS = 4
 
 
 def write_gallery(
-    hits: Iterable[Hit], destination: Path, *, query: str, made: datetime | None = None
+    hits: Iterable[Hit],
+    destination: Path,
+    *,
+    query: str,
+    made: datetime | None = None,
+    why: Callable[[Hit], Image | None] | None = None,
 ) -> list[Failure]:
     """Write the page of these hits to `destination`, and return the pictures that it could not show.
 
+    `why` draws, for a hit, the picture with what speaks for it; the page shows that on request.
     The file appears whole or not at all. It replaces an earlier gallery; any other file that is
     already there is left alone and a `RetrievalError` says so.
     """
     target = Path(os.path.realpath(destination))
     _refuse_foreign(target, destination)
-    page, failures = _page(list(hits), query, made or datetime.now())
+    page, failures = _page(list(hits), query, made or datetime.now(), why)
     temporary = target.with_name(f".gallery-{secrets.token_hex(6)}.tmp")
     try:
         with temporary.open("x", encoding="utf-8", newline="\n") as stream:
@@ -100,7 +109,9 @@ def _refuse_foreign(target: Path, named: Path) -> bool:
     return True
 
 
-def _page(hits: list[Hit], query: str, made: datetime) -> tuple[str, list[Failure]]:
+def _page(
+    hits: list[Hit], query: str, made: datetime, why: Callable[[Hit], Image | None] | None = None
+) -> tuple[str, list[Failure]]:
     items: list[str] = []
     rules: list[str] = []
     failures: list[Failure] = []
@@ -113,7 +124,7 @@ def _page(hits: list[Hit], query: str, made: datetime) -> tuple[str, list[Failur
         # Rules of the hashed sheet: for style attributes the policy would have to allow any of them.
         match = 100 * min(1.0, max(0.0, hit.match))
         rules.append(f"#p{len(rules)}{{--shape:{shape:.4f};--match:{match:.1f}}}")
-        items.append(_item(len(items), hit, data))
+        items.append(_item(len(items), hit, data, why(hit) if why is not None else None))
     style = _part("gallery.css") + "\n".join(rules) + "\n"
     script = _part("gallery.js")
     page = Template(_part("gallery.html")).substitute(
@@ -145,16 +156,20 @@ def _thumbnails(paths: list[str]) -> list[tuple[str, float] | Failure]:
 
 def _thumbnail(path: str, memory: int) -> tuple[str, float] | Failure:
     """The picture as a data URI and its width over its height."""
-    from retrieval.images import encode_jpeg
-
     image = load_fitting(path, (LONG_SIDE, LONG_SIDE), memory=memory)
     if isinstance(image, Failure):
         return image
-    jpeg = base64.standard_b64encode(encode_jpeg(image, QUALITY)).decode("ascii")
-    return f"data:image/jpeg;base64,{jpeg}", image.width / image.height
+    return _data(image, QUALITY), image.width / image.height
 
 
-def _item(number: int, hit: Hit, data: str) -> str:
+def _data(image: Image, quality: int) -> str:
+    from retrieval.images import encode_jpeg
+
+    jpeg = base64.standard_b64encode(encode_jpeg(image, quality)).decode("ascii")
+    return f"data:image/jpeg;base64,{jpeg}"
+
+
+def _item(number: int, hit: Hit, data: str, why: Image | None = None) -> str:
     whole = safe_name(str(hit.path))
     name = safe_name(hit.path.name)
     taken = day(hit)
@@ -169,7 +184,27 @@ def _item(number: int, hit: Hit, data: str) -> str:
         f'<span class="line"><span class="rank">{hit.rank}</span>'
         f'<bdi class="name">{html.escape(name)}</bdi></span>'
         f'<span class="facts">{facts}</span>'
-        "</a></li>"
+        f"{_signals(hit)}</a>{_why(why, name)}</li>"
+    )
+
+
+def _signals(hit: Hit) -> str:
+    """What spoke for the hit, strongest first; one signal alone is the match itself."""
+    if len(hit.signals) < 2:
+        return ""
+    strongest = sorted(hit.signals.items(), key=lambda item: -item[1])
+    parts = [f"<bdi>{html.escape(safe_name(name))}</bdi> {percent(strength)}" for name, strength in strongest]
+    return f'<span class="signals">{" · ".join(parts)}</span>'
+
+
+def _why(picture: Image | None, name: str) -> str:
+    """A word in the picture's corner that lays the drawing over it: pointed at, in focus, or opened."""
+    if picture is None:
+        return ""
+    label = html.escape(f"where in {name} the match comes from")
+    return (
+        '<details class="why"><summary><span>Why</span>'
+        f'<img src="{_data(picture, WHY_QUALITY)}" alt="{label}"></summary></details>'
     )
 
 

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from retrieval.errors import FAILURE_REASONS
-from retrieval.show.table import display_path, safe_name
+from retrieval.show.table import display_path, percent, safe_name
 
 if TYPE_CHECKING:
     from retrieval.models import ModelInfo
-    from retrieval.types import Failure, Hits, Status
+    from retrieval.types import Failure, Hits, Status, TextHit, TextHits
 
 CLOSEST = 3
+LONGEST_TEXT = 60
 
 
 def status_lines(status: Status) -> list[str]:
@@ -65,6 +66,22 @@ def nothing_line(hits: Hits) -> str:
         f"{safe_name(display_path(str(hit.path)))} ({hit.match:.2f})" for hit in hits.closest[:CLOSEST]
     )
     return f"No good match. Closest are {near}. Show them: --all"
+
+
+def text_lines(hits: Sequence[TextHit]) -> list[str]:
+    """A line a text: its match, then what it says."""
+    return [f"{hit.rank:>3}  {percent(hit.match):>4}  {safe_name(hit.text)}" for hit in hits]
+
+
+def no_text_line(hits: TextHits) -> str:
+    if not hits.closest:
+        return "The catalog holds no texts yet. Add some: search texts add FILE"
+    near = ", ".join(f"'{_cut(hit.text)}' ({hit.match:.2f})" for hit in hits.closest[:CLOSEST])
+    return f"No text fits well. Closest are {near}. Show them: --all"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"
 
 
 def model_lines(models: Sequence[ModelInfo]) -> list[str]:

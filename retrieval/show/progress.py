@@ -19,10 +19,11 @@ MODEL_STEPS = {
 
 
 class ProgressLine:
-    """A `Progress` callback for `index_folder`: notes always, a bar with rate and time left on a terminal."""
+    """A `Progress` callback for long jobs: notes always, a bar with rate and time left on a terminal."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, *, doing: str = "Indexing") -> None:
         self._stream = stream
+        self._doing = doing
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._begun = 0
@@ -41,10 +42,11 @@ class ProgressLine:
             self._say(safe_name(str(figures["text"])))
         elif step in MODEL_STEPS:
             self._say(safe_name(MODEL_STEPS[step].format(**figures)))
-        elif step == "encode" and self._stream.isatty():
+        elif {"total", "done"} <= figures.keys() and self._stream.isatty():
             self._start(figures["total"], figures["done"])
-        elif step == "advance" and self._bar is not None and self._task is not None:
-            failed = f"{figures['failed']} unreadable" if figures["failed"] else ""
+            assert self._bar is not None
+            assert self._task is not None
+            failed = f"{figures['failed']} unreadable" if figures.get("failed") else ""
             self._bar.update(
                 self._task, completed=figures["done"], total=figures["total"], failed=failed, refresh=False
             )
@@ -78,7 +80,7 @@ class ProgressLine:
                 return Text(f"{task.speed:.1f}/s" if task.speed else "", style="dim")
 
         self._bar = Progress(
-            TextColumn("Indexing"),
+            TextColumn(self._doing),
             BarColumn(),
             MofNCompleteColumn(),
             Rate(),

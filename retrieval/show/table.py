@@ -25,6 +25,17 @@ DEFAULT_COLUMNS = 80
 PATH_CELLS = 24
 """Other columns make way until the path has at least this much room."""
 
+SIGNALS = {
+    "picture": "picture",
+    "name": "file or folder name",
+    "described": "title, description or keywords",
+    "told": "its texts, word for word",
+    "caption": "its texts, by meaning",
+    "seen": "text in the picture",
+    "feedback": "your feedback",
+}
+"""How the signals of a hit are called."""
+
 _NAMED_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _JOINERS = "\u200c\u200d"
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -156,12 +167,18 @@ class Surface:
 
 
 def write_table(
-    hits: Iterable[Hit], stream: TextIO, *, width: int | None = None, environ: Mapping[str, str] | None = None
+    hits: Iterable[Hit],
+    stream: TextIO,
+    *,
+    width: int | None = None,
+    environ: Mapping[str, str] | None = None,
+    explain: bool = False,
 ) -> None:
     """Write one line a hit: rank, match, score, day and path, within `width` columns.
 
     Without `width` it is the terminal's; on a pipe or a file nothing is cut short. On a
-    narrow terminal score, bar and day leave in this order. Nothing is written for no hits.
+    narrow terminal score, bar and day leave in this order. With `explain` a second line tells
+    what spoke for the hit. Nothing is written for no hits.
     """
     rows = list(hits)
     if not rows:
@@ -174,6 +191,17 @@ def write_table(
     for hit in rows:
         cell = "".join(_cell(kind, size, hit, surface) + "  " for kind, size in columns)
         stream.write(cell + surface.dress(surface.fit(str(hit.path), room), str(hit.path)) + "\n")
+        if explain:
+            stream.write(surface.paint("     " + signals(hit), "2") + "\n")
+
+
+def signals(hit: Hit) -> str:
+    """What spoke for a hit, strongest first: "picture 61%, file name 70%"."""
+    named = sorted(hit.signals.items(), key=lambda item: -item[1])
+    parts = [f"{safe_name(SIGNALS.get(name, name))} {percent(value)}" for name, value in named]
+    if hit.rerank_score is not None:
+        parts.append(f"reranker {hit.rerank_score:.3f}")
+    return ", ".join(parts)
 
 
 def write_paths(hits: Iterable[Hit], stream: IO[str] | IO[bytes], *, null: bool = False) -> None:

@@ -93,6 +93,9 @@ class FaissStore:
     ) -> NDArray[np.float32]:
         return self.flat.sample(query, allowed=allowed)
 
+    def sampled(self, *, allowed: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+        return self.flat.sampled(allowed=allowed)
+
     def vectors(self, image_ids: NDArray[np.int64]) -> Vectors:
         return self.flat.vectors(image_ids)
 

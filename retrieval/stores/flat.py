@@ -62,10 +62,16 @@ class FlatStore:
         self, query: NDArray[np.float32], *, allowed: NDArray[np.bool_] | None = None
     ) -> NDArray[np.float32]:
         """Scores of rows spread evenly over the catalog: what this query finds on the whole."""
-        rows = np.arange(len(self._ids)) if allowed is None else np.flatnonzero(allowed)
-        step = max(1, len(rows) // SAMPLE)
-        scores: NDArray[np.float32] = self._matrix[rows[::step]] @ query
+        scores: NDArray[np.float32] = self._matrix[self._drawn(allowed)] @ query
         return scores
+
+    def sampled(self, *, allowed: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+        """The ids of the rows that `sample` scores, in the same order."""
+        return self._ids[self._drawn(allowed)]
+
+    def _drawn(self, allowed: NDArray[np.bool_] | None) -> NDArray[np.int64]:
+        rows = np.arange(len(self._ids)) if allowed is None else np.flatnonzero(allowed)
+        return rows[:: max(1, len(rows) // SAMPLE)]
 
     def vectors(self, image_ids: NDArray[np.int64]) -> Vectors:
         return self._matrix[self.positions(image_ids)]

@@ -1,0 +1,262 @@
+"""Asking a catalog: for pictures by a query, for pictures like one, for texts that fit one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from retrieval.config import DEFAULT_LIMIT, RERANK_DEPTH, RERANK_SECONDS
+from retrieval.db import reads
+from retrieval.errors import ModelError, QueryError
+from retrieval.meaning import find_picture, meant, picture_vector
+from retrieval.query.filters import Filter
+from retrieval.query.terms import Query
+from retrieval.types import Hit, Hits, TextHit, TextHits
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from retrieval.db.reader import Reader
+    from retrieval.protocols import Encoder, Progress, Reranker
+    from retrieval.query.terms import Picture
+    from retrieval.ranking import Ranked
+    from retrieval.state import State
+
+Sort = Literal["relevance", "date"]
+SORTS = ("relevance", "date")
+AUTO, OWN, NOTHING = "auto", "classes", "none"
+"""What `rerank` may name besides a reranker: the best at hand, the encoder's own second stage, nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How a question is to be answered: see `Catalog.search`."""
+
+    limit: int = DEFAULT_LIMIT
+    where: Filter | None = None
+    rerank: str | None = None
+    cutoff: bool = True
+    min_match: float | None = None
+    sort: Sort = "relevance"
+    rerank_depth: int = RERANK_DEPTH
+    rerank_seconds: float | None = RERANK_SECONDS
+    allow_url: bool = False
+    progress: Progress | None = None
+
+    def checked(self) -> Asked:
+        if self.limit < 1:
+            raise QueryError(f"A limit of {self.limit} finds nothing. Ask for at least 1.")
+        if self.sort not in SORTS:
+            raise QueryError(f"Hits are sorted by {' or '.join(SORTS)}, not by '{self.sort}'.")
+        if self.min_match is not None and not 0 <= self.min_match <= 1:
+            raise QueryError(f"A match is between 0 and 1, not {self.min_match:g}.")
+        if self.rerank_depth < 1:
+            raise QueryError(f"A reranker looks at 1 picture at least, not at {self.rerank_depth}.")
+        if self.rerank_seconds is not None and not self.rerank_seconds > 0:
+            raise QueryError(f"A reranker needs more than {self.rerank_seconds:g} seconds.")
+        return self
+
+
+def as_query(query: str | os.PathLike[str] | Image.Image | Query) -> Query:
+    """A string is words, whatever it looks like; a path or an open image is a picture."""
+    if isinstance(query, Query):
+        found = query
+    elif isinstance(query, str):
+        found = Query.parse(query, paths=False)
+    elif isinstance(query, os.PathLike) or hasattr(query, "getexif"):
+        found = Query.image(query)
+    else:
+        raise QueryError(f"A query is a text, a path, a picture or a Query, not {type(query).__name__}.")
+    return found.checked()
+
+
+def search(state: State, query: Query, asked: Asked, *, without: Sequence[int] = ()) -> Hits:
+    """The pictures that answer a query best; `without` those."""
+    from retrieval.ranking import Ranking
+
+    asked.checked()
+    info = state.active()
+    encoder = state.encoder(info)
+    reranker = _reranker(asked.rerank, encoder)
+    # What is slow happens outside the lock, so that threads wait for the model, not for each other.
+    terms = meant(state, info, encoder, query, allow_url=asked.allow_url)
+    with state.snapshot() as reader:
+        ranking = Ranking(
+            state,
+            state.still(info),
+            encoder,
+            terms,
+            asked.where or Filter(),
+            second=asked.rerank != NOTHING,
+            without=without,
+        )
+        wanted = asked.limit if reranker is None else max(asked.limit, asked.rerank_depth)
+        least = encoder.cutoff if asked.min_match is None else asked.min_match
+        hits, closest = _hits(reader, ranking.ranked(wanted), wanted, least if asked.cutoff else 0.0)
+    notes: list[str] = []
+    if reranker is not None:
+        hits, notes = _reranked(state, reranker, query, asked, hits)
+    hits = hits[: asked.limit]
+    if asked.sort == "date":
+        hits.sort(key=lambda hit: hit.taken_at or "", reverse=True)
+    return Hits(
+        (replace(hit, rank=rank) for rank, hit in enumerate(hits, 1)),
+        closest=closest[: asked.limit],
+        cutoff=least if asked.cutoff else 0.0,
+        notes=notes,
+    )
+
+
+def similar(state: State, pictures: Sequence[Picture], asked: Asked) -> Hits:
+    """The pictures that are most like one, or like several at once; those asked about are left out."""
+    if not pictures:
+        raise QueryError("Name a picture to find more like it: search similar photo.jpg")
+    query = Query(tuple(term for picture in pictures for term in Query.image(picture).terms)).checked()
+    own = [find_picture(state, picture) for picture in pictures]
+    return search(state, query, asked, without=[image_id for image_id in own if image_id is not None])
+
+
+def match(
+    state: State, picture: Picture, *, limit: int, cutoff: bool, min_match: float | None, allow_url: bool
+) -> TextHits:
+    """The texts of the catalog that fit a picture best."""
+    Asked(limit=limit, min_match=min_match).checked()
+    info = state.active()
+    encoder = state.encoder(info)
+    _, vector = picture_vector(state, info, encoder, picture, allow_url=allow_url)
+    with state.snapshot() as reader:
+        current = state.still(info)
+        if not current.text_generation:
+            return TextHits()
+        store = state.texts(current).store
+        ids, scores = store.search(vector, limit)
+        matches = encoder.match(scores, store.sample(vector), pair="image-text")
+        least = (encoder.cutoff if min_match is None else min_match) if cutoff else 0.0
+        rows = reads.texts_by_id(reader, ids.tolist())
+    found = [
+        TextHit(
+            text_id=text_id,
+            text=rows[text_id].text,
+            score=float(score),
+            match=float(chance),
+            rank=rank,
+            source=rows[text_id].source,
+            image_id=rows[text_id].image_id,
+        )
+        for rank, (text_id, score, chance) in enumerate(zip(ids.tolist(), scores, matches, strict=True), 1)
+        if text_id in rows
+    ]
+    return TextHits(
+        (hit for hit in found if hit.match >= least),
+        closest=(hit for hit in found if hit.match < least),
+        cutoff=least,
+    )
+
+
+def is_reranker(spec: str) -> bool:
+    """Whether `rerank` could mean this, and not a query that stands in its place."""
+    from retrieval.rerankers import home_of
+
+    return spec in (AUTO, OWN, NOTHING) or home_of(spec.partition(":")[0]) is not None
+
+
+def _reranker(name: str | None, encoder: Encoder) -> Reranker | None:
+    """The model that is to look at pictures and words together; None for the encoder's own second stage."""
+    from retrieval.protocols import SecondStage
+    from retrieval.rerankers import load_reranker
+
+    looks_again = isinstance(encoder, SecondStage)
+    if name in (None, NOTHING) or (name == AUTO and looks_again):
+        return None
+    if name == OWN:
+        if not looks_again:
+            raise ModelError(f"The model {encoder.id} has no second stage of its own (classes).")
+        return None
+    return load_reranker("blip_itm" if name == AUTO else str(name), encoder)
+
+
+def _hits(reader: Reader, ranked: Ranked, limit: int, cutoff: float) -> tuple[list[Hit], list[Hit]]:
+    """The best `limit` whose match reaches the cut-off, and those of the first `limit` below it."""
+    ids, chances = ranked.ids.tolist(), ranked.chances.tolist()
+    above = [place for place, chance in enumerate(chances) if chance >= cutoff][:limit]
+    below = sorted(
+        (place for place in range(min(limit, len(ids))) if chances[place] < cutoff),
+        key=lambda place: -chances[place],
+    )
+    shown = reads.shown(reader, [ids[place] for place in above + below])
+
+    def hit(rank: int, place: int) -> Hit:
+        row = shown[ids[place]]
+        signals = {name: float(values[place]) for name, values in ranked.signals.items()}
+        return Hit(
+            image_id=ids[place],
+            path=Path(os.fsdecode(row.path)),
+            score=float(ranked.scores[place]),
+            match=chances[place],
+            rank=rank,
+            taken_at=_with_offset(row.taken_at, row.taken_offset),
+            taken_source=row.taken_source,
+            width=row.width,
+            height=row.height,
+            signals={name: value for name, value in signals.items() if value or name == "picture"},
+        )
+
+    # Vectors without a picture are a damage that `doctor` mends; nothing of them can be shown.
+    above, below = ([place for place in part if ids[place] in shown] for part in (above, below))
+    return (
+        [hit(rank, place) for rank, place in enumerate(above, 1)],
+        [hit(rank, place) for rank, place in enumerate(below, 1)],
+    )
+
+
+def _reranked(
+    state: State, reranker: Reranker, query: Query, asked: Asked, hits: list[Hit]
+) -> tuple[list[Hit], list[str]]:
+    """The first hits in the order of both stages, and what there is to say about it."""
+    import numpy as np
+
+    from retrieval.query.fuse import log_odds
+    from retrieval.rerankers.looks import LookCache
+    from retrieval.rerankers.rescoring import Picture as Candidate
+    from retrieval.rerankers.rescoring import fused, rescored
+
+    text = query.words
+    if not text:
+        raise QueryError(
+            "A reranker compares pictures with words, and this query has none. Leave out --rerank."
+        )
+    first, rest = hits[: asked.rerank_depth], hits[asked.rerank_depth :]
+    with state.lock:
+        hashes = reads.content_hashes(state.reader, [hit.image_id for hit in first])
+    candidates = [Candidate(hit.path, hashes.get(hit.image_id, b"")) for hit in first]
+    scores = rescored(
+        reranker,
+        text,
+        candidates,
+        looks=LookCache(state.location.cache, reranker.id, readonly=state.readonly),
+        budget=asked.rerank_seconds,
+        progress=asked.progress,
+    )
+    order = fused(log_odds(np.array([hit.match for hit in first])), scores)
+    judged = np.isfinite(scores)
+    moved = [
+        replace(first[place], rerank_score=float(scores[place]) if judged[place] else None)
+        for place in order.tolist()
+    ]
+    left = int((~judged).sum())
+    notes = (
+        [f"The reranker got to {len(first) - left} of {len(first)} pictures; the others keep their place."]
+        if left
+        else []
+    )
+    return moved + rest, notes
+
+
+def _with_offset(taken_at: str | None, offset: int | None) -> str | None:
+    if taken_at is None or offset is None:
+        return taken_at
+    sign = "-" if offset < 0 else "+"
+    return f"{taken_at}{sign}{abs(offset) // 60:02d}:{abs(offset) % 60:02d}"

@@ -1,0 +1,86 @@
+"""`search eval`: how good the answers are."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from retrieval.commands.options import echo_json, json_option, reading_options, safe
+
+
+@click.command(name="eval")
+@click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
+@reading_options
+@click.option(
+    "--images", metavar="DIR", type=click.Path(path_type=Path),
+    help="Where the names of pictures start from. Default: the folder of FILE.",
+)  # fmt: skip
+@click.option("--split", metavar="NAME", help="Of a Karpathy-style file: test (the default), val, all, ...")
+@click.option(
+    "--rerank", multiple=True, metavar="NAME",
+    help="Also measure with this reranker; may be given several times.",
+)  # fmt: skip
+@click.option("--limit-queries", type=click.IntRange(1), metavar="N", help="Ask only a sample of N queries.")
+@click.option(
+    "--plot", metavar="OUT", type=click.Path(dir_okay=False, path_type=Path),
+    help="Draw the figures into a .png, .svg or .pdf file.",
+)  # fmt: skip
+@json_option
+def evaluate(
+    file: Path,
+    catalog: str | None,
+    no_server: bool,  # noqa: ARG001
+    images: Path | None,
+    split: str | None,
+    rerank: tuple[str, ...],
+    limit_queries: int | None,
+    plot: Path | None,
+    as_json: bool,
+) -> None:
+    """Measure how good the answers are, with a file of questions whose right answers are known.
+
+    FILE is a Karpathy-style JSON, a COCO captions JSON, or a jsonl with an object a line:
+    {"image": "a.jpg", "texts": ["a dog", ...]} or {"query": "dog", "relevant": ["a.jpg", ...]};
+    "relevant" may also grade, as {"a.jpg": 2, "b.jpg": 1}. A query whose "relevant" is empty
+    asks for what is not there. Pictures are named by their path, from FILE or whole, or by
+    a file name that only one picture has.
+
+    The rows are: none, the first stage alone; default, what `search` does; and each --rerank.
+
+    \b
+    search eval dev.json
+    search eval dataset_flickr8k.json --images ~/flickr8k/images --split test
+    search eval dev.json --rerank auto --plot figures.png
+    """
+    from retrieval.catalog import Catalog
+    from retrieval.evaluate import evaluate as measure
+    from retrieval.show.evaluation import evaluation_lines
+    from retrieval.show.progress import ProgressLine
+
+    if plot is not None:
+        from retrieval.evaluate.plot import check_place
+
+        check_place(plot)
+    with Catalog(catalog) as opened, ProgressLine(sys.stderr, doing="Asking") as line:
+        found = measure(
+            opened,
+            file,
+            images=images,
+            split=split,
+            rerank=rerank,
+            limit_queries=limit_queries,
+            progress=line,
+        )
+    for note in found.notes:
+        click.echo(safe(note), err=True)
+    if as_json:
+        echo_json(found.rows())
+    else:
+        click.echo("\n".join(evaluation_lines(found)))
+    if plot is not None:
+        from retrieval.evaluate.plot import write_plot
+
+        write_plot(found, plot)
+        click.echo(f"Figures drawn in {safe(str(plot))}", err=True)

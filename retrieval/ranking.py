@@ -1,0 +1,204 @@
+"""From what a query means to hits: candidates, what speaks for each, one order.
+
+Every term gives every candidate a chance, and the query joins them (`query.fuse`). The
+candidates are the nearest by vector and those whose words or captions answer. A fixed
+number of them is ordered by chance, whatever the limit, and the rest follows in the order
+of the vectors: so the first five of fifty are the best five.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from retrieval.db import reads, words
+from retrieval.protocols import Sample, SecondStage
+from retrieval.query.fuse import both, either
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from retrieval.db.reads import EncoderInfo
+    from retrieval.meaning import Meant
+    from retrieval.protocols import Encoder
+    from retrieval.query.filters import Filter
+    from retrieval.state import State
+
+    Ids = NDArray[np.int64]
+    Floats = NDArray[np.float64]
+
+DEPTH = 200
+"""How many candidates by vector get the second look, and may change places."""
+SUM_DEPTH = 1000
+"""The same for a sum of terms: what fits the sum can lie deeper than what fits its mean vector."""
+FOUND = 200
+"""How many candidates by words, and how many by captions."""
+FEW = 2000
+"""Up to this many pictures a filter may leave for their captions to be looked up one by one."""
+LEAST_CAPTION = 0.1
+LEAST_SPREAD = 0.01
+SCORE_DIGITS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """Candidates, best first, and what spoke for each, by name."""
+
+    ids: Ids
+    scores: NDArray[np.float32]
+    chances: Floats
+    signals: dict[str, Floats]
+
+    def ordered(self, order: NDArray[np.int64]) -> Ranked:
+        return Ranked(
+            self.ids[order],
+            self.scores[order],
+            self.chances[order],
+            {name: values[order] for name, values in self.signals.items()},
+        )
+
+
+class Ranking:
+    """One query's way through one moment of the catalog; made and used inside a snapshot."""
+
+    def __init__(
+        self,
+        state: State,
+        info: EncoderInfo,
+        encoder: Encoder,
+        terms: Sequence[Meant],
+        where: Filter,
+        *,
+        second: bool = True,
+        without: Sequence[int] = (),
+    ) -> None:
+        self.state = state
+        self.info = info
+        self.encoder = encoder
+        self.terms = terms
+        self.view = state.view(info, where)
+        self.second = encoder if second and isinstance(encoder, SecondStage) else None
+        self.filtered = bool(where)
+        store = self.view.store
+        self.allowed = self.view.allowed
+        if without:
+            kept = ~np.isin(store.ids, without)
+            self.allowed = kept if self.allowed is None else self.allowed & kept
+        self.samples = [store.sample(term.vector, allowed=self.view.visible) for term in terms]
+
+    def ranked(self, limit: int) -> Ranked:
+        """The best `limit` pictures at least, and what spoke for them."""
+        store = self.view.store
+        direction = self._direction()
+        depth = DEPTH if len(self.terms) == 1 else SUM_DEPTH
+        near, _ = store.search(direction, max(limit, depth), allowed=self.allowed)
+        said = [self._said(term, near) if term.term.weight > 0 else {} for term in self.terms]
+        told = [self._told(term) if term.term.weight > 0 else {} for term in self.terms]
+        found = np.array([key for part in (*said, *told) for key in part], np.int64)
+        block = np.unique(np.concatenate([near[:depth], found]))
+        rest = near[depth:][~np.isin(near[depth:], block)]
+        ids = np.concatenate([block, rest])
+        if len(self.terms) > 1:
+            # What one term's words brought in, and what is to be pushed away, is asked of every term.
+            said = [self._said(term, ids, limit=0) for term in self.terms]
+        signals: dict[str, Floats] = {}
+        chances: list[tuple[float, Floats]] = []
+        for number, term in enumerate(self.terms):
+            parts = {"picture": self._seen(number, ids)}
+            parts |= _fields(ids, said[number])
+            if told[number]:
+                parts["caption"] = np.array([told[number].get(key, 0.0) for key in ids.tolist()])
+            chance = either(list(parts.values()))
+            chances.append((term.term.weight, chance))
+            signals |= parts if len(self.terms) == 1 else {_name(term): chance}
+        total = both(chances)
+        scores = np.round(store.vectors(ids) @ direction, SCORE_DIGITS).astype(np.float32)
+        head = np.lexsort((block, -scores[: len(block)], -total[: len(block)]))
+        order = np.concatenate([head, np.arange(len(block), len(ids))])
+        return Ranked(ids, scores, total, signals).ordered(order)
+
+    def _direction(self) -> NDArray[np.float32]:
+        """The vector to look along: the wanted terms, each in units of its own spread over the catalog.
+
+        Cosines of pictures with pictures spread several times wider than those with texts: as they
+        are, a picture would drown the words beside it.
+        """
+        wanted = [
+            (term, sample)
+            for term, sample in zip(self.terms, self.samples, strict=True)
+            if term.term.weight > 0
+        ]
+        if len(wanted) == 1:
+            return wanted[0][0].vector
+        total = sum(term.term.weight / _spread(sample) * term.vector for term, sample in wanted)
+        direction: NDArray[np.float32] = (total / max(float(np.linalg.norm(total)), 1e-9)).astype(np.float32)
+        return direction
+
+    def _seen(self, number: int, ids: Ids) -> Floats:
+        """How likely each picture, by its looks, is what a term asks for."""
+        term, sample = self.terms[number], self.samples[number]
+        store = self.view.store
+        scores = np.round(store.vectors(ids) @ term.vector, SCORE_DIGITS).astype(np.float32)
+        if term.learnt is not None:
+            chances = term.learnt.match(scores, sample)
+        elif term.text is None:
+            chances = self.encoder.match(scores, sample, pair="image-image")
+        elif self.second is not None and len(ids):
+            drawn = Sample(sample, store.aux(store.sampled(allowed=self.view.visible)))
+            chances = self.second.look_again(term.text, term.vector, scores, store.aux(ids), drawn)
+        else:
+            chances = self.encoder.match(scores, sample)
+        return np.asarray(chances, np.float64)
+
+    def _said(self, term: Meant, among: Ids, *, limit: int = FOUND) -> dict[int, words.Said]:
+        """What the words around pictures answer to a text: names, descriptions, captions."""
+        if term.text is None:
+            return {}
+        allowed = None if self.allowed is None else self.view.store.ids[self.allowed]
+        return words.said(self.state.reader, term.text, limit=limit, among=among, allowed=allowed)
+
+    def _told(self, term: Meant) -> dict[int, float]:
+        """Pictures whose own texts mean what a text asks for, if they do not say it in the same words."""
+        if term.text is None or not self.info.text_generation:
+            return {}
+        reader, texts = self.state.reader, self.state.texts(self.info).store
+        among = None
+        if self.filtered and self.allowed is not None and self.allowed.sum() <= FEW:
+            own = reads.texts_of(reader, self.view.store.ids[self.allowed].tolist())
+            among = np.isin(texts.ids, own)
+        ids, scores = texts.search(term.vector, FOUND, allowed=among)
+        matches = self.encoder.match(scores, texts.sample(term.vector), pair="text-text")
+        tied = reads.tied_images(reader, ids.tolist())
+        found: dict[int, float] = {}
+        for text_id, match in zip(ids.tolist(), matches.tolist(), strict=True):
+            image_id = tied.get(text_id)
+            if image_id is not None and match >= LEAST_CAPTION:
+                found[image_id] = max(match, found.get(image_id, 0.0))
+        return {image_id: match for image_id, match in found.items() if self._may_be_found(image_id)}
+
+    def _may_be_found(self, image_id: int) -> bool:
+        ids = self.view.store.ids
+        place = int(np.searchsorted(ids, image_id))
+        there = place < len(ids) and int(ids[place]) == image_id
+        return there and (self.allowed is None or bool(self.allowed[place]))
+
+
+def _fields(ids: Ids, said: dict[int, words.Said]) -> dict[str, Floats]:
+    """The words' evidence, a row of chances for each field that says anything."""
+    fields = sorted({field for found in said.values() for field in found.fields})
+    rows = [said.get(key) for key in ids.tolist()]
+    return {
+        field: np.array([0.0 if row is None else row.fields.get(field, 0.0) for row in rows])
+        for field in fields
+    }
+
+
+def _spread(sample: NDArray[np.float32]) -> float:
+    return max(float(sample.std()) if len(sample) else 0.0, LEAST_SPREAD)
+
+
+def _name(term: Meant) -> str:
+    return f"- {term.term}" if term.term.weight < 0 else str(term.term)

@@ -1,0 +1,123 @@
+"""Checkpoints as transformers keeps them: where one is on this machine, and what names its weights.
+
+Nothing here imports torch or transformers. A checkpoint is always found or fetched first and
+then loaded from a folder, so that loading itself never asks a network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from retrieval import config
+from retrieval.encoders import hub
+from retrieval.errors import MissingDependency, ModelUnavailable, UnknownModel
+
+CONFIG = "config.json"
+SAFE = ("model.safetensors", "model.safetensors.index.json")
+PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+"""Read by torch as plain weights only, and only where there are no safetensors."""
+DESCRIBING = ("*.json", "*.txt")
+INSTEAD = "Without a download: search QUERY --rerank crops"
+
+_REPO = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A folder that holds a model, and how to tell its weights from any others."""
+
+    name: str
+    folder: Path
+    revision: str | None
+    """The hub's commit for what came from there; None for a folder of a person's own."""
+
+    @property
+    def safe(self) -> bool:
+        return _holds(self.folder, SAFE)
+
+    def fingerprint(self) -> str:
+        """Changes when any file does that the model is made of; reads a folder's weights whole."""
+        if self.revision is not None:
+            return self.revision[:12]
+        digest = hashlib.sha256()
+        for path in sorted(self.folder.iterdir()):
+            kept = {".json", ".txt", ".safetensors"} if self.safe else {".json", ".txt", ".bin"}
+            if path.suffix in kept and path.is_file():
+                with path.open("rb") as file:
+                    digest.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+        return digest.hexdigest()[:12]
+
+
+def find(name: str) -> Checkpoint | None:
+    """The checkpoint that a folder or a hub repository's name means; None for one not fetched yet."""
+    if _is_path(name):
+        folder = Path(os.path.abspath(os.path.expanduser(name)))
+        if not (folder / CONFIG).is_file() or not _holds(folder, SAFE + PICKLED):
+            raise ModelUnavailable(
+                f"{folder} holds no checkpoint: that is a folder with {CONFIG} and {SAFE[0]}, as "
+                f"transformers' save_pretrained writes it. {INSTEAD}"
+            )
+        return Checkpoint(folder.name, folder, None)
+    if not _REPO.fullmatch(name):
+        raise UnknownModel(
+            f"'{name}' is neither a folder nor a repository's name (like Salesforce/blip-itm-base-coco). "
+            "Name a folder with ./ in front: search QUERY --rerank blip_itm:./FOLDER"
+        )
+    weights = hub.cached_file(name, SAFE + PICKLED)
+    if weights is None or not (weights.parent / CONFIG).is_file():
+        return None
+    return Checkpoint(name, weights.parent, weights.parent.name)
+
+
+def fetch(name: str) -> Checkpoint:
+    """The checkpoint, asked of the hub if it is not here and the hub may be and can be asked."""
+    found = find(name)
+    if found is not None:
+        return found
+    if config.offline():
+        raise _unavailable(name, "asking the model hub is switched off (SEARCH_OFFLINE or HF_HUB_OFFLINE)")
+    if not hub.answers():
+        raise _unavailable(name, "the model hub does not answer")
+    _download(name)
+    found = find(name)
+    if found is None:
+        raise ModelUnavailable(f"The repository {name} holds no weights for transformers. {INSTEAD}")
+    return found
+
+
+def _download(name: str) -> None:
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError as error:
+        raise MissingDependency(
+            f"Fetching {name} needs a package that is not installed: pip install 'picture-search[rerank]'"
+        ) from error
+    for weights in ("*.safetensors", "*.bin"):
+        try:
+            folder = snapshot_download(
+                name, allow_patterns=[*DESCRIBING, weights], ignore_patterns=["*/*"], max_workers=2
+            )
+        except Exception as error:  # the hub's library and the network each raise their own kinds
+            told = " ".join(str(error).split())[:200] or type(error).__name__
+            raise ModelUnavailable(f"{name} could not be fetched ({told}). {INSTEAD}") from error
+        if _holds(Path(folder), SAFE + PICKLED):
+            return
+
+
+def _unavailable(name: str, why: str) -> ModelUnavailable:
+    return ModelUnavailable(
+        f"The weights of {name} are not on this machine, and {why}. "
+        f"Where the hub can be asked: hf download {name}. {INSTEAD}"
+    )
+
+
+def _is_path(name: str) -> bool:
+    return name.startswith(("./", "../", "/", "~", ".\\", "..\\")) or Path(name).is_dir()
+
+
+def _holds(folder: Path, names: tuple[str, ...]) -> bool:
+    return any((folder / name).is_file() for name in names)

@@ -1,0 +1,233 @@
+"""Pictures as queries, sums, and what speaks for a hit: through the public catalog."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from indexer import IndexReport
+from retrieval import Catalog, Filter, Hits, Query, QueryError
+from retrieval.encoders.toy import COLOURS
+from tests.conftest import draw
+
+COLOUR = st.sampled_from(["red", "green", "blue", "yellow", "white", "black"])
+
+
+@pytest.fixture
+def mixed(tmp_path: Path, index: Callable[..., IndexReport]) -> Path:
+    """Pictures of one colour, and of two halves."""
+    folder = tmp_path / "mixed"
+    names = ["red", "green", "blue", "yellow", "white"]
+    for number, name in enumerate(names):
+        draw(folder / f"a{number}.png", name, mark=1)
+        for other_number, other in enumerate(names):
+            if other_number > number:
+                image = Image.new("RGB", (64, 48), COLOURS[name])
+                image.paste(COLOURS[other], (32, 0, 64, 48))
+                image.save(folder / f"b{number}{other_number}.png")
+    index(folder)
+    return tmp_path / "catalog"
+
+
+def names(hits: Hits) -> list[str]:
+    return [hit.path.name for hit in hits]
+
+
+def test_a_sum_finds_what_has_both(mixed: Path) -> None:
+    with Catalog(mixed) as catalog:
+        assert names(catalog.search("red + blue", limit=1)) == ["b02.png"]
+        assert names(catalog.search("yellow + green", limit=1)) == ["b13.png"]
+
+
+def test_a_negative_term_pushes_away(mixed: Path) -> None:
+    with Catalog(mixed) as catalog:
+        plain = names(catalog.search("red", cutoff=False))
+        less = names(catalog.search("red - blue", cutoff=False))
+        assert less.index("b02.png") > plain.index("b02.png")
+        assert less[0] == plain[0] == "a0.png"
+
+
+def test_pictures_without_what_is_pushed_away_keep_their_order(mixed: Path) -> None:
+    with Catalog(mixed) as catalog:
+        plain = names(catalog.search("red", cutoff=False, limit=20))
+        less = names(catalog.search("red - blue", cutoff=False, limit=20))
+    without_blue = [name for name in plain if "2" not in name]
+    assert [name for name in less if name in without_blue] == without_blue
+
+
+def test_weights_move_the_ranking(mixed: Path) -> None:
+    with Catalog(mixed) as catalog:
+        pair = ["a0.png", "a2.png"]
+
+        def first(query: str) -> str:
+            return next(name for name in names(catalog.search(query, cutoff=False, limit=20)) if name in pair)
+
+        assert first("5:red + blue") == "a0.png"
+        assert first("red + 5:blue") == "a2.png"
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25)
+@given(st.lists(st.tuples(COLOUR, st.sampled_from([1, 2, -1])), min_size=2, max_size=4), st.randoms())
+def test_a_sum_does_not_depend_on_its_order(
+    mixed: Path, parts: list[tuple[str, int]], random: object
+) -> None:
+    parts = [("red", 1), *parts]
+    shuffled = list(parts)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+
+    def ask(terms: list[tuple[str, int]]) -> list[tuple[int, float, float]]:
+        query = sum((weight * Query.text(text) for text, weight in terms), Query(()))
+        return [(hit.image_id, hit.score, hit.match) for hit in catalog.search(query, cutoff=False)]
+
+    with Catalog(mixed) as catalog:
+        assert ask(parts) == ask(shuffled)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25)
+@given(st.sampled_from(["red", "red + blue", "white - red", "green + 2:yellow - blue"]), st.integers(1, 15))
+def test_the_first_hits_are_the_first_of_more(mixed: Path, query: str, limit: int) -> None:
+    with Catalog(mixed) as catalog:
+        for cutoff in (True, False):
+            few = catalog.search(query, limit=limit, cutoff=cutoff)
+            many = catalog.search(query, limit=50, cutoff=cutoff)
+            assert list(few) == list(many[:limit])
+
+
+def test_a_huge_limit_gives_everything_once(mixed: Path) -> None:
+    with Catalog(mixed) as catalog:
+        found = catalog.search("red", limit=1_000_000, cutoff=False)
+        assert len({hit.image_id for hit in found}) == len(found) == 15
+
+
+def test_the_match_falls_along_the_hits(mixed: Path) -> None:
+    with Catalog(mixed) as catalog:
+        for query in ("red", "red + blue", "red - blue"):
+            matches = [hit.match for hit in catalog.search(query, cutoff=False)]
+            assert matches == sorted(matches, reverse=True)
+
+
+def test_what_spoke_for_a_hit_is_told(mixed: Path) -> None:
+    with Catalog(mixed) as catalog:
+        assert set(catalog.search("red")[0].signals) == {"picture"}
+        hit = catalog.search("red + blue - green")[0]
+        assert set(hit.signals) == {"red", "blue", "- green"}
+        assert hit.as_dict(explain=True)["explain"].keys() == hit.signals.keys()
+        assert "explain" not in hit.as_dict()
+
+
+# Pictures as queries
+
+
+def test_a_picture_of_the_catalog_finds_its_like_and_not_itself(catalog: Path, photos: Path) -> None:
+    with Catalog(catalog) as opened:
+        by_path = opened.similar(photos / "red.png")
+        red = next(hit for hit in opened.search("red") if hit.path.name == "red.png")
+        by_id = opened.similar(red.image_id)
+    assert by_path[0].path.name == "red-again.jpg"
+    assert list(by_path) == list(by_id)
+    assert "red.png" not in names(by_path)
+    assert len(by_path) == 5
+
+
+def test_a_picture_of_the_catalog_is_not_read_again(catalog: Path, photos: Path) -> None:
+    with Catalog(catalog) as opened:
+        expected = names(opened.similar(photos / "red.png"))
+        stat = (photos / "red.png").stat()
+        (photos / "red.png").unlink()
+        assert names(opened.similar(photos / "red.png")) == expected
+        assert stat.st_size
+
+
+def test_a_changed_file_is_encoded_anew(catalog: Path, photos: Path) -> None:
+    draw(photos / "red.png", "blue", size=(70, 50))
+    with Catalog(catalog) as opened:
+        assert opened.similar(photos / "red.png")[0].path.name == "blue.png"
+
+
+def test_pictures_from_outside_and_open_ones_are_encoded(catalog: Path, tmp_path: Path) -> None:
+    outside = draw(tmp_path / "outside.png", "green")
+    with Catalog(catalog) as opened, Image.open(outside) as image:
+        assert opened.similar(outside)[0].path.name == "green.png"
+        assert opened.similar(image)[0].path.name == "green.png"
+        assert opened.search(outside)[0].path.name == "green.png"
+        assert opened.search(image)[0].path.name == "green.png"
+
+
+def test_a_turned_picture_is_put_upright(catalog: Path, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = draw(tmp_path / "turned.jpg", "red", size=(80, 40), exif=exif)
+    with Catalog(catalog) as opened, Image.open(path) as image:
+        assert [hit.score for hit in opened.similar(image)] == [hit.score for hit in opened.similar(path)]
+
+
+def test_several_pictures_are_asked_about_at_once(catalog: Path, photos: Path) -> None:
+    with Catalog(catalog) as opened:
+        hits = opened.similar([photos / "red.png", photos / "blue.png"])
+        assert {"red.png", "blue.png"}.isdisjoint(names(hits))
+        assert hits[0].path.name == "red-again.jpg"
+
+
+def test_words_and_pictures_are_added(mixed: Path, tmp_path: Path) -> None:
+    red = draw(tmp_path / "outside" / "red.png", "red")
+    with Catalog(mixed) as catalog:
+        found = catalog.search(Query.image(red) + Query.text("blue"), limit=1)
+        assert names(found) == ["b02.png"]
+        assert names(catalog.search(Query.parse(f"{red} + blue"), limit=1)) == ["b02.png"]
+
+
+def test_a_string_is_never_a_file(catalog: Path, photos: Path) -> None:
+    with Catalog(catalog) as opened:
+        opened.search(str(photos / "red.png"))  # words that say nothing, not a picture
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nowhere.png", "There is no file"),
+        ("folder", "is a folder"),
+        ("text.png", "cannot be used as a picture"),
+    ],
+)
+def test_a_picture_that_is_none_is_refused_by_name(
+    catalog: Path, tmp_path: Path, name: str, message: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "text.png").write_text("not a picture")
+    from retrieval import RetrievalError
+
+    with Catalog(catalog) as opened:
+        for ask in (opened.similar, opened.search, opened.match):
+            with pytest.raises(RetrievalError, match=message) as caught:
+                ask(tmp_path / name)
+            assert name in str(caught.value)
+
+
+def test_unknown_ids_and_kinds_are_refused(catalog: Path) -> None:
+    with Catalog(catalog) as opened:
+        with pytest.raises(QueryError, match="no picture 999"):
+            opened.similar(999)
+        with pytest.raises(QueryError, match="not float"):
+            opened.search(1.5)  # type: ignore[arg-type]
+        with pytest.raises(QueryError, match="not object"):
+            opened.similar(object())  # type: ignore[arg-type]
+        with pytest.raises(QueryError, match="Name a picture"):
+            opened.similar([])
+
+
+def test_a_web_address_needs_leave(catalog: Path) -> None:
+    with Catalog(catalog) as opened, pytest.raises(QueryError, match="allow-url"):
+        opened.search(Query.parse("https://127.0.0.1/a.jpg"))
+
+
+def test_filters_hold_for_pictures_and_sums(catalog: Path, photos: Path) -> None:
+    where = Filter(folder=photos / "trip")
+    with Catalog(catalog) as opened:
+        assert set(names(opened.similar(photos / "red.png", where=where))) == {"red-again.jpg", "white.png"}
+        found = opened.search("green + blue", where=where, cutoff=False)
+        assert set(names(found)) == {"red-again.jpg", "white.png"}
