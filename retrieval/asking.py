@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 Sort = Literal["relevance", "date"]
 SORTS = ("relevance", "date")
+AROUND = ("name", "folder", "described", "told", "caption", "seen")
+"""Signals from the words around a picture: most pictures have none of them."""
 AUTO, OWN, NOTHING = "auto", "classes", "none"
 """What `rerank` may name besides a reranker: the best at hand, the encoder's own second stage, nothing."""
 
@@ -201,7 +203,7 @@ def _hits(reader: Reader, ranked: Ranked, limit: int, cutoff: float) -> tuple[li
             taken_source=row.taken_source,
             width=row.width,
             height=row.height,
-            signals={name: value for name, value in signals.items() if value or name == "picture"},
+            signals={name: value for name, value in signals.items() if value or name not in AROUND},
         )
 
     # Vectors without a picture are a damage that `doctor` mends; nothing of them can be shown.

@@ -43,8 +43,10 @@ REDIRECTS = (301, 302, 303, 307, 308)
 # shared and protocol addresses, and IPv6 that stands for an IPv4 address behind a gateway.
 _NOT_PUBLIC = [
     ipaddress.ip_network(net)
-    for net in ("0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "192.88.99.0/24", "240.0.0.0/4")
-    + ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")
+    for net in (
+        *("0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "192.88.99.0/24", "240.0.0.0/4"),
+        *("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"),
+    )
 ]
 _PUBLIC_V6 = ipaddress.ip_network("2000::/3")
 """All that was ever given out for use; NAT64, mapped and local addresses lie outside."""
@@ -163,7 +165,7 @@ class _Address:
         self.url = url
         self.scheme = parts.scheme
         self.port = port or PORTS[parts.scheme]
-        self.host = _host(host, url)
+        self.host = _host(host, url, bracketed="[" in parts.netloc)
         self.literal = _literal(self.host)
         path = quote(parts.path or "/", safe="/%!$&'()*+,;=:@~-._")
         query = quote(parts.query, safe="/?%!$&'()*+,;=:@~-._")
@@ -175,11 +177,11 @@ class _Address:
         return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
 
 
-def _host(host: str, url: str) -> str:
+def _host(host: str, url: str, *, bracketed: bool) -> str:
     """A host name in ASCII, or an IP address in its one plain form."""
     wrong = QueryError(f"{_shown(url)} names no host that can be asked.")
-    if ":" in host:
-        if _literal(host) is None or "%" in host:
+    if bracketed:
+        if ":" not in host or "%" in host or _literal(host) is None:
             raise wrong
         return host
     try:
@@ -206,7 +208,7 @@ def _onward(address: _Address, location: str) -> str:
         url = urljoin(address.url, location)
     except ValueError as error:
         raise ImageUnreadable(f"{address.host} redirected to no address", reason="unreadable") from error
-    if address.scheme == "https" and not url.startswith("https:"):
+    if address.scheme == "https" and not url.lower().startswith("https:"):
         raise QueryError(
             f"{address.host} redirects from https to an address without it, which is not followed."
         )

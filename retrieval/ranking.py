@@ -8,7 +8,7 @@ of the vectors: so the first five of fifty are the best five.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -97,7 +97,8 @@ class Ranking:
         near, _ = store.search(direction, max(limit, depth), allowed=self.allowed)
         said = [self._said(term, near) if term.term.weight > 0 else {} for term in self.terms]
         told = [self._told(term) if term.term.weight > 0 else {} for term in self.terms]
-        found = np.array([key for part in (*said, *told) for key in part], np.int64)
+        keys = {key for part in said for key in part}.union(*told)
+        found = np.array(sorted(keys), np.int64)
         block = np.unique(np.concatenate([near[:depth], found]))
         rest = near[depth:][~np.isin(near[depth:], block)]
         ids = np.concatenate([block, rest])
@@ -107,13 +108,15 @@ class Ranking:
         signals: dict[str, Floats] = {}
         chances: list[tuple[float, Floats]] = []
         for number, term in enumerate(self.terms):
-            parts = {"picture": self._seen(number, ids)}
-            parts |= _fields(ids, said[number])
-            if told[number]:
-                parts["caption"] = np.array([told[number].get(key, 0.0) for key in ids.tolist()])
-            chance = either(list(parts.values()))
+            looks = self._seen(number, ids)
+            spoken = _row(ids, {key: found.evidence for key, found in said[number].items()})
+            captions = _row(ids, told[number])
+            chance = either([looks, spoken, captions])
             chances.append((term.term.weight, chance))
-            signals |= parts if len(self.terms) == 1 else {_name(term): chance}
+            if len(self.terms) == 1:
+                signals = {"picture": looks, **_fields(ids, said[number]), "caption": captions}
+            else:
+                signals[_name(term)] = chance
         total = both(chances)
         scores = np.round(store.vectors(ids) @ direction, SCORE_DIGITS).astype(np.float32)
         head = np.lexsort((block, -scores[: len(block)], -total[: len(block)]))
@@ -134,8 +137,7 @@ class Ranking:
         if len(wanted) == 1:
             return wanted[0][0].vector
         total = sum(term.term.weight / _spread(sample) * term.vector for term, sample in wanted)
-        direction: NDArray[np.float32] = (total / max(float(np.linalg.norm(total)), 1e-9)).astype(np.float32)
-        return direction
+        return np.asarray(total / max(float(np.linalg.norm(total)), 1e-9), np.float32)
 
     def _seen(self, number: int, ids: Ids) -> Floats:
         """How likely each picture, by its looks, is what a term asks for."""
@@ -186,13 +188,16 @@ class Ranking:
         return there and (self.allowed is None or bool(self.allowed[place]))
 
 
-def _fields(ids: Ids, said: dict[int, words.Said]) -> dict[str, Floats]:
-    """The words' evidence, a row of chances for each field that says anything."""
-    fields = sorted({field for found in said.values() for field in found.fields})
-    rows = [said.get(key) for key in ids.tolist()]
+def _row(ids: Ids, values: Mapping[int, float]) -> Floats:
+    """The values in the order of the ids, 0 where there is none."""
+    return np.array([values.get(key, 0.0) for key in ids.tolist()]) if values else np.zeros(len(ids))
+
+
+def _fields(ids: Ids, said: Mapping[int, words.Said]) -> dict[str, Floats]:
+    """What each kind of words says, a row for each that says anything."""
+    kinds = sorted({kind for found in said.values() for kind in found.fields})
     return {
-        field: np.array([0.0 if row is None else row.fields.get(field, 0.0) for row in rows])
-        for field in fields
+        kind: _row(ids, {key: found.fields.get(kind, 0.0) for key, found in said.items()}) for kind in kinds
     }
 
 

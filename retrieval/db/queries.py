@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,8 +17,10 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from retrieval.config import Location
 from retrieval.db import migrate
 from retrieval.db.engine import open_engine
+from retrieval.db.marks import new_epoch, next_generation
 from retrieval.db.reader import CHUNK
-from retrieval.db.schema import Embedding, Encoder, FailureRow, Image, ImageWords, Root, TextRow
+from retrieval.db.schema import Embedding, Encoder, FailureRow, Image, ImageWords, Root
+from retrieval.db.texts_writes import copy_seen, delete_texts_of, forget_seen, renew_embedded
 from retrieval.db.words_writes import renew_words
 from retrieval.errors import CatalogBusy, CatalogError
 from retrieval.types import checksum, under
@@ -165,14 +166,13 @@ class Writer:
             for image_id, taken in batch.retimed:
                 by_file = Image.taken_source.is_(None) | Image.taken_source.in_(FILE_SOURCES)
                 connection.execute(update(Image).where(Image.id == image_id, by_file).values(taken))
-            renew_words(
-                connection,
-                [
-                    *added,
-                    *(image_id for image_id, _, _ in batch.updated),
-                    *(image_id for image_id, _ in batch.refreshed),
-                ],
-            )
+            updated = [image_id for image_id, _, _ in batch.updated]
+            forget_seen(connection, updated)
+            renew_embedded(connection, [*added, *updated])
+            for image_id, item in zip(added, batch.added, strict=True):
+                if item.source_id is not None:
+                    copy_seen(connection, item.source_id, image_id)
+            renew_words(connection, [*added, *updated, *(image_id for image_id, _ in batch.refreshed)])
             if rows:
                 generation = self._next_generation(connection, encoder_id)
                 connection.execute(insert(Embedding), [{**row, "generation": generation} for row in rows])
@@ -226,14 +226,14 @@ class Writer:
                 connection.execute(
                     delete(Embedding).where(Embedding.encoder_id == encoder_id, Embedding.image_id.in_(part))
                 )
-            connection.execute(update(Encoder).where(Encoder.id == encoder_id).values(epoch=_new_epoch()))
+            connection.execute(update(Encoder).where(Encoder.id == encoder_id).values(epoch=new_epoch()))
 
     def drop_orphans(self) -> None:
         """Remove vectors that belong to no picture or no encoder."""
         with self.transaction() as connection:
             connection.execute(delete(Embedding).where(Embedding.image_id.not_in(select(Image.id))))
             connection.execute(delete(Embedding).where(Embedding.encoder_id.not_in(select(Encoder.id))))
-            connection.execute(update(Encoder).values(epoch=_new_epoch()))
+            connection.execute(update(Encoder).values(epoch=new_epoch()))
 
     def reindex(self) -> None:
         """Make the database's own indexes anew from its tables."""
@@ -252,8 +252,8 @@ class Writer:
 
     def _next_generation(self, connection: Connection, encoder_id: int) -> int:
         """A number that grows and is never given twice, not even after a backup was restored."""
-        current = connection.scalar(select(Encoder.generation).where(Encoder.id == encoder_id)) or 0
-        generation = max(int(current) + 1, time.time_ns() // 1000)
+        current = connection.scalar(select(Encoder.generation).where(Encoder.id == encoder_id))
+        generation = next_generation(current)
         connection.execute(update(Encoder).where(Encoder.id == encoder_id).values(generation=generation))
         return generation
 
@@ -353,7 +353,7 @@ def _drop_vectors(connection: Connection, image_id: int, *, renewed_by: int) -> 
     held = select(Embedding.encoder_id).where(
         Embedding.image_id == image_id, Embedding.encoder_id != renewed_by
     )
-    connection.execute(update(Encoder).where(Encoder.id.in_(held)).values(epoch=_new_epoch()))
+    connection.execute(update(Encoder).where(Encoder.id.in_(held)).values(epoch=new_epoch()))
     connection.execute(delete(Embedding).where(Embedding.image_id == image_id))
 
 
@@ -362,15 +362,10 @@ def _delete_images(connection: Connection, image_ids: Sequence[int]) -> None:
         return
     for part in _chunks(image_ids):
         connection.execute(delete(Embedding).where(Embedding.image_id.in_(part)))
+        delete_texts_of(connection, part)
         connection.execute(delete(ImageWords).where(ImageWords.image_id.in_(part)))
-        connection.execute(delete(TextRow).where(TextRow.image_id.in_(part)))
         connection.execute(delete(Image).where(Image.id.in_(part)))
-    connection.execute(update(Encoder).values(epoch=_new_epoch()))
-
-
-def _new_epoch() -> int:
-    """A number that no state of this catalog had before."""
-    return secrets.randbits(62)
+    connection.execute(update(Encoder).values(epoch=new_epoch()))
 
 
 def _chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:

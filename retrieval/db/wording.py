@@ -420,6 +420,14 @@ def words_of(
     }
 
 
+def embedded_text(title: str | None, description: str | None) -> str:
+    """What a picture carries of words in itself, as one text."""
+    title, description = (title or "").strip(), (description or "").strip()
+    if not title or title.casefold() in description.casefold():
+        return description
+    return f"{title}\n{description}".strip()
+
+
 def place_words(path: bytes, roots: Iterable[bytes]) -> str:
     """The words of a file's name, and of its folders from the indexed one on, nearest first."""
     separator = os.fsencode(os.sep)
@@ -453,7 +461,8 @@ def _named(name: str, *, years: bool) -> str:
 def asked_words(text: str) -> list[Asked]:
     """The words of a question that say something, each once, in its order."""
     folded = fold(text[:MAX_QUESTION])
-    runs = [run for part in _RUNS.findall(folded) for run in _PARTICLES.split(part) if run]
+    parts = ("".join(filter(str.isalnum, part)) for part in _RUNS.findall(folded))
+    runs = [run for part in parts for run in _PARTICLES.split(part) if run]
     content = [run for run in runs if not (_HIRAGANA_RUN.fullmatch(run) and len(run) <= 2)]
     return list(dict.fromkeys(word for run in content or runs for word in _asked(run)))
 

@@ -103,8 +103,8 @@ class ClassStage:
         best = max(float(fits.max()), LEAST_BEST)
         evidence = FIT * fit + BEST * best + SCORE * scores + NAMED * named + BIAS
         if colours:
-            evidence = evidence + colour_evidence(colours, top.colours, thinned(sample.aux))
-        return (1 / (1 + np.exp(-evidence.astype(np.float64)))).astype(np.float32)
+            evidence = evidence + colour_evidence(colours, top.colours, thinned(sample.aux).colours)
+        return chance(evidence)
 
     def class_fits(self, query: NDArray[np.float32]) -> NDArray[np.float32]:
         """How well one query vector fits each class: its place, and the best of its texts."""
@@ -124,7 +124,8 @@ class ClassStage:
             if place is not None:
                 rows = slice(starts[place], starts[place + 1])
                 found[classes[rows]] += degrees[rows]
-        return found / max(len(wanted), 1)
+        found /= max(len(wanted), 1)
+        return found
 
     @cached_property
     def _labels(self) -> NDArray[np.float32]:
@@ -158,6 +159,12 @@ class ClassStage:
         starts = np.searchsorted(table[:, 0], np.arange(len(words) + 1))
         degrees = (table[:, 2] / 10).astype(np.float32)
         return {word: row for row, word in enumerate(words)}, table[:, 1], degrees, starts
+
+
+def chance(evidence: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Log-odds as a chance."""
+    chances: NDArray[np.float32] = (1 / (1 + np.exp(-evidence.astype(np.float64)))).astype(np.float32)
+    return chances
 
 
 def content_words(text: str) -> list[str]:

@@ -135,7 +135,7 @@ class OpenClipEncoder:
         if not has_patches(visual):
             return slide(self.encode_images, image, Box(*covers))
         with torch.inference_mode():
-            pixels = torch.from_numpy(self.preparer(image).pixels).to(self._device)
+            pixels = torch.tensor(self.preparer(image).pixels, device=self._device)
             planes = self._image_tower.planes(pixels)
             patches = patch_vectors(visual, planes)
             vectors = _unit(patches).float().cpu().numpy()

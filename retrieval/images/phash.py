@@ -34,6 +34,10 @@ SAME_LEVEL = 8
 """Brightness, in levels, within which two points count as one flat ground."""
 LEAST_SIDE = 2 * SIDE
 """A picture decoded at a fraction has to be at least this large for its signature."""
+PAGE_SIDE = 640
+PAGE_BLUR, PAGE_BLOCK = 2, 8
+PAGE_LEVELS = 9.0
+"""Most that a block of two copies of a page differs, in levels: compression does less, a word more."""
 
 
 class Signatures(NamedTuple):
@@ -84,6 +88,36 @@ def read_signatures(stored: Sequence[bytes]) -> Signatures:
         np.ascontiguousarray(details).view("<u8"),
         colours.copy(),
     )
+
+
+def same_page(first: Image.Image, second: Image.Image) -> bool:
+    """Whether two pages or screens are one, down to each word: for pictures with much flat ground.
+
+    Both are compared whole, so a part that was cut off makes them different.
+    """
+    from PIL import ImageFilter
+    from PIL.Image import Resampling
+
+    width, height = min(first.size, second.size, key=lambda size: size[0] * size[1])
+    scale = min(1.0, PAGE_SIDE / max(width, height))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    one, other = (
+        np.asarray(
+            image.convert("L").resize(size, Resampling.BOX).filter(ImageFilter.BoxBlur(PAGE_BLUR)),
+            np.float32,
+        )
+        for image in (first, second)
+    )
+    gain = float((one * other).sum() / max(float((one * one).sum()), 1.0))
+    difference = np.abs(one * np.float32(min(1.25, max(0.8, gain))) - other)
+    down, across = (max(1, extent // PAGE_BLOCK) for extent in difference.shape)
+    rows = np.linspace(0, difference.shape[0], down, endpoint=False).astype(int)
+    columns = np.linspace(0, difference.shape[1], across, endpoint=False).astype(int)
+    sums = np.add.reduceat(np.add.reduceat(difference, rows, axis=0), columns, axis=1)
+    areas = np.outer(
+        np.diff([*rows, difference.shape[0]]), np.diff([*columns, difference.shape[1]])
+    )
+    return float((sums / areas).max()) <= PAGE_LEVELS
 
 
 def _signs(waves: NDArray[np.float32]) -> bytes:

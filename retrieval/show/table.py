@@ -27,7 +27,8 @@ PATH_CELLS = 24
 
 SIGNALS = {
     "picture": "picture",
-    "name": "file or folder name",
+    "name": "file name",
+    "folder": "folder name",
     "described": "title, description or keywords",
     "told": "its texts, word for word",
     "caption": "its texts, by meaning",

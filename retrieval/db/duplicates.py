@@ -1,0 +1,86 @@
+"""What is read of pictures to tell which are the same, as functions over a `Reader`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from retrieval.db.reader import chunks
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from retrieval.db.reader import Reader
+
+FILE_TIMES = ("file-name", "file-mtime")
+"""Sources of a time that is the file's, not the camera's."""
+
+
+@dataclass(frozen=True, slots=True)
+class PictureRow:
+    """A picture as far as it matters to what it is a copy of."""
+
+    id: int
+    path: bytes
+    size: int
+    mtime_ns: int
+    content_hash: bytes
+    format: str
+    width: int
+    height: int
+    taken_at: str | None
+    taken_source: str | None
+    camera_make: str | None
+    camera_model: str | None
+    signature: bytes | None
+
+    @property
+    def camera(self) -> tuple[str | None, str | None] | None:
+        """The camera, if the picture names one."""
+        named = self.camera_make, self.camera_model
+        return named if any(named) else None
+
+    @property
+    def shot_at(self) -> str | None:
+        """When the camera says it was taken, to the second; a day alone is no such time."""
+        if self.taken_at is None or self.taken_source in FILE_TIMES or self.taken_at[11:19] == "00:00:00":
+            return None
+        return self.taken_at if len(self.taken_at) >= 19 else None
+
+
+COLUMNS = (
+    "id, path, size, mtime_ns, content_hash, format, width, height, taken_at, taken_source, "
+    "camera_make, camera_model, phash"
+)
+
+
+def pictures(reader: Reader) -> list[PictureRow]:
+    """Every picture that is not missing, by id."""
+    sql = f"SELECT {COLUMNS} FROM images WHERE missing_at IS NULL ORDER BY id"
+    return [
+        PictureRow(
+            int(image_id),
+            bytes(path),
+            int(size),
+            int(mtime_ns),
+            bytes(content_hash),
+            *rest,
+            None if signature is None else bytes(signature),
+        )
+        for image_id, path, size, mtime_ns, content_hash, *rest, signature in reader.stream(sql)
+    ]
+
+
+def not_duplicates(reader: Reader) -> set[tuple[int, int]]:
+    """Pairs that a person said are not the same, the lower id first."""
+    rows = reader.rows("SELECT first_id, second_id FROM not_duplicates ORDER BY first_id, second_id")
+    return {(int(first), int(second)) for first, second in rows}
+
+
+def known_ids(reader: Reader, image_ids: Sequence[int]) -> set[int]:
+    found: set[int] = set()
+    for marks, parameters in chunks(image_ids):
+        found.update(
+            int(row[0]) for row in reader.rows(f"SELECT id FROM images WHERE id IN ({marks})", **parameters)
+        )
+    return found

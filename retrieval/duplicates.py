@@ -1,0 +1,209 @@
+"""Three answers to "which pictures are the same": the same file, the same picture, the same moment.
+
+Nothing here deletes anything. What a person said is not the same (`not_duplicates`) never
+ends up in one group, whatever it looks like.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from retrieval.db import duplicates as db
+from retrieval.errors import QueryError
+from retrieval.types import path_fields
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from retrieval.db.duplicates import PictureRow
+    from retrieval.protocols import Progress
+    from retrieval.query.filters import Filter
+    from retrieval.sameness import Sameness
+    from retrieval.state import State
+
+Kind = Literal["same-file", "same-picture", "same-moment"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+MOST_MARKED = 1000
+"""More pictures than this are not marked as different from each other in one go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicates:
+    """Pictures that are the same in one of the senses of `KINDS`, the best to keep first."""
+
+    kind: Kind
+    image_ids: tuple[int, ...]
+    paths: tuple[Path, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The group as the command line's JSON shows it; `paths_b64` where a name is not UTF-8."""
+        fields = [path_fields(path) for path in self.paths]
+        row: dict[str, Any] = {"kind": self.kind, "paths": [field["path"] for field in fields]}
+        if any("path_b64" in field for field in fields):
+            row["paths_b64"] = [field.get("path_b64") for field in fields]
+        return {**row, "image_ids": list(self.image_ids)}
+
+
+def duplicates(
+    state: State,
+    kinds: Sequence[Kind] | None = None,
+    *,
+    where: Filter | None = None,
+    progress: Progress | None = None,
+) -> list[Duplicates]:
+    """Groups of pictures that are the same, by kind and then by path.
+
+    `same-file`: the contents are equal to the byte. `same-picture`: re-encoded, resized or
+    slightly edited; how they look (`images.phash`) and what the model makes of them must both
+    agree. `same-moment`: different shots of one camera within seconds, and alike; of a picture
+    that is there several times the best stands for all.
+    """
+    from retrieval.query.filters import Filter
+    from retrieval.sameness import Sameness, completed
+
+    asked = KINDS if kinds is None else tuple(dict.fromkeys(kinds))
+    for kind in asked:
+        if kind not in KINDS:
+            raise QueryError(f"No kind of duplicates is called '{kind}'. There are: {', '.join(KINDS)}.")
+    info = state.active()
+    with state.snapshot() as reader:
+        view = state.view(state.still(info), where or Filter())
+        ids = view.store.ids if view.allowed is None else view.store.ids[view.allowed]
+        passing = set(ids.tolist())
+        rows = [row for row in db.pictures(reader) if row.id in passing]
+        marked = db.not_duplicates(reader)
+        import numpy as np
+
+        vectors = view.store.vectors(np.array([row.id for row in rows], np.int64))
+    found: dict[str, list[list[PictureRow]]] = {}
+    if "same-file" in asked:
+        found["same-file"] = _same_files(rows, marked)
+    if asked != ("same-file",):
+        signatures = completed(state, rows, vectors, progress=progress)
+        sameness = Sameness(rows, vectors, signatures)
+        if "same-picture" in asked:
+            found["same-picture"] = _same_pictures(sameness, marked)
+        if "same-moment" in asked:
+            found["same-moment"] = _same_moments(sameness, marked)
+    return [
+        Duplicates(
+            kind,
+            tuple(row.id for row in group),
+            tuple(Path(os.fsdecode(row.path)) for row in group),
+        )
+        for kind in asked
+        for group in sorted((sorted(group, key=_best) for group in found[kind]), key=lambda g: g[0].path)
+    ]
+
+
+def not_duplicates(
+    state: State, pictures: Sequence[int | str | os.PathLike[str]], *, undo: bool = False
+) -> int:
+    """Remember that these pictures, each with each, are not the same; returns how many pairs that changed.
+
+    `undo` takes it back.
+    """
+    ids = sorted(set(image_ids(state, pictures)))
+    if len(ids) < 2:
+        raise QueryError("Name at least two different pictures that are not the same: search dupes --not A B")
+    if len(ids) > MOST_MARKED:
+        raise QueryError(f"{len(ids)} pictures at once are too many to tell apart; at most {MOST_MARKED}.")
+    state.check_writable()
+    from retrieval.db.duplicates_writes import mark_not_duplicates, unmark_not_duplicates
+
+    pairs = list(combinations(ids, 2))
+    with state.writer() as writer:
+        return (unmark_not_duplicates if undo else mark_not_duplicates)(writer, pairs)
+
+
+def image_ids(state: State, pictures: Iterable[int | str | os.PathLike[str]]) -> list[int]:
+    """The ids of pictures of the catalog, named by path or by id; one that is not there is an error."""
+    from retrieval.db import reads
+
+    found: list[int] = []
+    with state.snapshot() as reader:
+        for picture in pictures:
+            if isinstance(picture, int):
+                there = db.known_ids(reader, [picture])
+                found.extend(there)
+            else:
+                path = os.path.abspath(os.path.expanduser(picture))
+                row = reads.file_at(reader, os.fsencode(path))
+                there = set() if row is None else {row.id}
+                found.extend(there)
+            if not there:
+                raise QueryError(
+                    f"The catalog at {state.location.name} has no picture {picture}. "
+                    "Index its folder first: search index FOLDER"
+                )
+    return found
+
+
+def _same_files(rows: Sequence[PictureRow], marked: set[tuple[int, int]]) -> list[list[PictureRow]]:
+    contents: dict[bytes, list[PictureRow]] = defaultdict(list)
+    for row in rows:
+        contents[row.content_hash].append(row)
+    found: list[list[PictureRow]] = []
+    for copies in contents.values():
+        if len(copies) > 1:
+            found += _kept_apart(copies, combinations(sorted(row.id for row in copies), 2), marked)
+    return found
+
+
+def _same_pictures(sameness: Sameness, marked: set[tuple[int, int]]) -> list[list[PictureRow]]:
+    """Groups of at least two contents; copies of a file go where the file goes."""
+    found: list[list[PictureRow]] = []
+    for members in sameness.pictures():
+        group = [sameness.rows[place] for place in members]
+        pieces = (
+            _kept_apart(group, sameness.edges(members), marked) if _holds(group, marked) else [group]
+        )
+        found += [piece for piece in pieces if len({row.content_hash for row in piece}) > 1]
+    return found
+
+
+def _same_moments(sameness: Sameness, marked: set[tuple[int, int]]) -> list[list[PictureRow]]:
+    found: list[list[PictureRow]] = []
+    for shots in sameness.moments():
+        group = [min((sameness.rows[place] for place in shot), key=_best) for shot in shots]
+        if len(group) < 2:
+            continue
+        if _holds(group, marked):
+            timed = sorted(group, key=lambda row: (row.shot_at or "", row.id))
+            # Neighbours in time first, then the others: who is kept apart from one stays with the next.
+            edges = sorted(
+                combinations(range(len(timed)), 2), key=lambda pair: (pair[1] - pair[0], pair[0])
+            )
+            found += _kept_apart(group, ((timed[i].id, timed[j].id) for i, j in edges), marked)
+        else:
+            found.append(group)
+    return found
+
+
+def _holds(group: Sequence[PictureRow], marked: set[tuple[int, int]]) -> bool:
+    if not marked:
+        return False
+    ids = {row.id for row in group}
+    return any(first in ids and second in ids for first, second in marked)
+
+
+def _kept_apart(
+    group: Sequence[PictureRow], edges: Iterable[tuple[int, int]], marked: set[tuple[int, int]]
+) -> list[list[PictureRow]]:
+    from retrieval.components import apart
+
+    by_id = {row.id: row for row in group}
+    return [[by_id[key] for key in piece] for piece in apart(sorted(by_id), edges, marked)]
+
+
+def _best(row: PictureRow) -> tuple[int, int, int, bytes]:
+    """Largest first, then the larger file, then the older one."""
+    return -row.width * row.height, -row.size, row.mtime_ns, row.path
+
