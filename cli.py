@@ -34,8 +34,12 @@ if TYPE_CHECKING:
     from retrieval.query.filters import Filter
 
 LATE: dict[str, str] = {
+    "eval": "retrieval.commands.eval:evaluate",
+    "concepts": "retrieval.commands.concepts:concepts",
+    "feedback": "retrieval.commands.feedback:feedback",
     "match": "retrieval.commands.match:match",
     "similar": "retrieval.commands.similar:similar",
+    "texts": "retrieval.commands.texts:texts",
 }
 """Commands that are imported when they are used."""
 
@@ -54,6 +58,8 @@ class SearchGroup(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         own = {"--help", "-h", "--version"}
+        # A query may begin with a sign, "- people + beach": no option has a space after its dash.
+        args = [f" {word}" if word.startswith("- ") else word for word in args]
         names = self.list_commands(ctx)
         if args and args[0] not in names and args[0] not in own:
             near = difflib.get_close_matches(args[0], names, n=1, cutoff=0.75)

@@ -29,9 +29,12 @@ class IndexReport:
     interrupted: bool
     failures: tuple[Failure, ...] = ()
     """What cannot be read below the folders of this run, by path."""
+    texts: int = 0
+    """Texts beside pictures that came, changed or went."""
+    read: int = 0
+    """Pictures whose text was read, where `ocr` asked for that."""
 
     def as_dict(self) -> dict[str, Any]:
         """The figures as the command line's JSON shows them."""
         figures = asdict(self)
-        del figures["failures"]
-        return figures
+        return {name: value for name, value in figures.items() if name not in ("failures", "texts", "read")}

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from indexer.changes import Changes, compare
 from indexer.report import IndexReport
 from indexer.scan import Scan, left_out, scan
+from indexer.texts import TextCounts, bring_texts, compare_sidecars
 from retrieval import config, registry
 from retrieval.config import Location
-from retrieval.db import reads
+from retrieval.db import reads, texts
 from retrieval.db.reader import Reader, holds_something, open_reader
 from retrieval.errors import (
     CatalogError,
@@ -47,6 +48,7 @@ def index_folder(
     model: str | None = None,
     memory: int | None = None,
     retry: bool = False,
+    ocr: bool = False,
     dry_run: bool = False,
     stopped: Callable[[], bool] | None = None,
 ) -> IndexReport:
@@ -56,9 +58,10 @@ def index_folder(
     Without a folder, those indexed before are gone through again. `model` (else the
     encoder the catalog was opened with) embeds every picture of the catalog beside the
     old vectors, and takes their place when that is complete. `retry` tries files again
-    that failed before. `memory` bounds the bytes of pictures in flight. What is committed
-    stays when the run is interrupted, by `stopped` answering True or by KeyboardInterrupt:
-    either ends it with a report whose `interrupted` is True.
+    that failed before. `ocr` also reads the text in pictures that was not read yet (the
+    extra `ocr`). `memory` bounds the bytes of pictures in flight. What is committed stays
+    when the run is interrupted, by `stopped` answering True or by KeyboardInterrupt: either
+    ends it with a report whose `interrupted` is True.
     """
     started = time.monotonic()
     location, given = _place(catalog)
@@ -66,6 +69,7 @@ def index_folder(
     tell = progress or (lambda _step, _figures: None)
     halt = stopped or (lambda: False)
     folders = [folder] if isinstance(folder, str | os.PathLike) else folder
+    read_by = _read_by() if ocr else None
     reader = _open(location, upgrade=not dry_run)
     try:
         named = (os.fsencode(os.path.abspath(os.path.expanduser(path))) for path in folders)
@@ -81,10 +85,13 @@ def index_folder(
         if halt():
             return _report(started, target.key if target else None, interrupted=True)
         changes = _compare(found, roots, reader, retry=retry, exclude=exclude)
+        beside = compare_sidecars(found, roots, reader, left_out=left_out(roots, exclude))
         waiting = reads.unembedded(reader, target.id) if reader and target else []
         if reader and waiting and not retry:
             standing = reads.standing_failures(reader)
             waiting = [row for row in waiting if row.path not in standing]
+        mute = texts.waiting_count(reader, target.id) if reader and target else 0
+        unseen = bool(reader and read_by and reads.unread(reader, read_by))
         new_roots = set(roots) - set(reads.roots(reader) if reader else ())
         fresh = target is not None and _cache_is_fresh(location, target)
         failures = _failures(reader, roots) if reader else ()
@@ -95,7 +102,8 @@ def index_folder(
         if reader:
             reader.close()
     settled = target is not None and target.active and target.state == "complete"
-    if dry_run or (settled and not (waiting or new_roots or changes.pending)):
+    todo = waiting or new_roots or changes.pending or beside.pending or mute or unseen
+    if dry_run or (settled and not todo):
         if not (dry_run or fresh):
             _refresh(location)
         return _report(started, target.key if target else None, planned=changes, failures=failures)
@@ -105,6 +113,8 @@ def index_folder(
     from retrieval.models import remember_speed
 
     spec, encoder = _load(spec, given, target, tell)
+    workers = config.cores() if workers is None else max(1, workers)
+    memory = config.default_memory() if memory is None else memory
     with Writer(location) as writer:
         writer.add_roots(roots)
         encoder_id = writer.add_encoder(key=encoder.id, spec=spec, dim=encoder.dim)
@@ -114,11 +124,26 @@ def index_folder(
             encoder,
             encoder_id,
             changes,
-            workers=config.cores() if workers is None else max(1, workers),
-            memory=config.default_memory() if memory is None else memory,
+            workers=workers,
+            memory=memory,
             progress=tell,
             stopped=halt,
         )
+        words = TextCounts(interrupted=counts.interrupted)
+        if not counts.interrupted:
+            words = bring_texts(
+                location,
+                writer,
+                encoder,
+                encoder_id,
+                beside,
+                read_by=read_by,
+                workers=workers,
+                memory=memory,
+                progress=tell,
+                stopped=halt,
+            )
+            counts.interrupted = words.interrupted
     remember_speed(spec, counts.encoded, counts.seconds)
     # Both are done now so that the first query need not; what is committed stands without them.
     with contextlib.suppress(RetrievalError):
@@ -127,7 +152,13 @@ def index_folder(
         _refresh(location)
     with contextlib.closing(open_reader(location)) as reader:
         failures = _failures(reader, roots)
-    return _report(started, encoder.id, counts=counts, failures=failures)
+    return _report(started, encoder.id, counts=counts, words=words, failures=failures)
+
+
+def _read_by() -> str:
+    from indexer.ocr import ocr_version
+
+    return ocr_version()
 
 
 def _place(catalog: Catalog | PathLike) -> tuple[Location, str | Encoder | None]:
@@ -286,6 +317,7 @@ def _scan(
         walked.append(root)
         whole.unreadable += found.unreadable + found.dangling
         whole.files += found.files
+        whole.texts += found.texts
     whole.files.sort(key=lambda file: file.path)
     for root in reads.roots(reader) if reader else ():
         inside = any(low <= root < high for low, high in map(under, walked)) and root not in walked
@@ -341,6 +373,7 @@ def _report(
     encoder: str | None,
     *,
     counts: Counts | None = None,
+    words: TextCounts | None = None,
     planned: Changes | None = None,
     failures: tuple[Failure, ...] = (),
     interrupted: bool = False,
@@ -374,4 +407,6 @@ def _report(
         encoder=encoder,
         interrupted=interrupted,
         failures=failures,
+        texts=words.texts if words else 0,
+        read=words.read if words else 0,
     )

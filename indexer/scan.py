@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 IGNORE_FILE = b".searchignore"
 MAX_IGNORE_FILE = 1 << 20
+TEXT = b".txt"
 SKIPPED_FOLDERS = frozenset(
     {
         b"node_modules",
@@ -54,6 +55,8 @@ class Scan:
     """What a walk found. Nothing is known of `unreadable` paths and of files below them."""
 
     files: list[FoundFile] = field(default_factory=list)
+    texts: list[FoundFile] = field(default_factory=list)
+    """Text files, which may belong to the picture they lie beside."""
     unreadable: list[bytes] = field(default_factory=list)
     """Also links to nowhere, which may have led to a folder on a disk that is away."""
     dangling: list[bytes] = field(default_factory=list)
@@ -152,7 +155,7 @@ def scan(
                     ):
                         linked_folders.append((entry.path, rules))
                     continue
-                if ending not in wanted:
+                if ending not in wanted and ending != TEXT:
                     found.raw_skipped += ending in raw_only
                     continue
                 status = entry.stat(follow_symlinks=False)
@@ -160,6 +163,9 @@ def scan(
                     continue
             except OSError:
                 found.unreadable.append(entry.path)
+                continue
+            if ending == TEXT:
+                found.texts.append(_file(entry.path, status))
                 continue
             seen_files.add((status.st_dev, status.st_ino))
             found.files.append(_file(entry.path, status))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from retrieval.protocols import Encoder, Progress
     from retrieval.query.filters import Filter
     from retrieval.query.terms import Picture, Query
+    from retrieval.texts import Texts
 
 
 class Catalog:
@@ -68,6 +69,13 @@ class Catalog:
     @property
     def readonly(self) -> bool:
         return self.state.readonly
+
+    @property
+    def texts(self) -> Texts:
+        """The texts of the catalog: `texts.add(...)`, `texts.list()`, `texts.remove(...)`."""
+        from retrieval.texts import Texts
+
+        return Texts(self.state)
 
     def search(
         self,

@@ -110,7 +110,8 @@ def not_duplicates(
 
     `undo` takes it back.
     """
-    ids = sorted(set(image_ids(state, pictures)))
+    with state.snapshot() as reader:
+        ids = sorted(set(db.image_ids(reader, pictures, state.location.name)))
     if len(ids) < 2:
         raise QueryError("Name at least two different pictures that are not the same: search dupes --not A B")
     if len(ids) > MOST_MARKED:
@@ -121,29 +122,6 @@ def not_duplicates(
     pairs = list(combinations(ids, 2))
     with state.writer() as writer:
         return (unmark_not_duplicates if undo else mark_not_duplicates)(writer, pairs)
-
-
-def image_ids(state: State, pictures: Iterable[int | str | os.PathLike[str]]) -> list[int]:
-    """The ids of pictures of the catalog, named by path or by id; one that is not there is an error."""
-    from retrieval.db import reads
-
-    found: list[int] = []
-    with state.snapshot() as reader:
-        for picture in pictures:
-            if isinstance(picture, int):
-                there = db.known_ids(reader, [picture])
-                found.extend(there)
-            else:
-                path = os.path.abspath(os.path.expanduser(picture))
-                row = reads.file_at(reader, os.fsencode(path))
-                there = set() if row is None else {row.id}
-                found.extend(there)
-            if not there:
-                raise QueryError(
-                    f"The catalog at {state.location.name} has no picture {picture}. "
-                    "Index its folder first: search index FOLDER"
-                )
-    return found
 
 
 def _same_files(rows: Sequence[PictureRow], marked: set[tuple[int, int]]) -> list[list[PictureRow]]:

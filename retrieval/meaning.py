@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from retrieval.db import reads
 from retrieval.errors import ImageError, QueryError
+from retrieval.query.terms import is_url
 from retrieval.types import clamped_ns
 
 if TYPE_CHECKING:
@@ -124,6 +125,3 @@ def open_picture(picture: Picture, *, allow_url: bool = False) -> Image.Image:
     except ImageError as error:
         raise type(error)(f"{name} cannot be used as a picture: {error}", reason=error.reason) from error
 
-
-def is_url(picture: object) -> bool:
-    return isinstance(picture, str) and picture.lower().startswith(("http://", "https://"))

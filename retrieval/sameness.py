@@ -19,7 +19,15 @@ from retrieval.components import Components
 from retrieval.config import cores, default_memory
 from retrieval.errors import CatalogBusy, ImageError
 from retrieval.images.near import FARTHEST, near_pairs
-from retrieval.images.phash import LEAST_SIDE, PAGE_SIDE, SIGNATURE_BYTES, read_signatures, same_page, signature
+from retrieval.images.phash import (
+    LEAST_SIDE,
+    PAGE_SIDE,
+    SIGNATURE_BYTES,
+    page_of,
+    read_signatures,
+    same_page,
+    signature,
+)
 from retrieval.types import clamped_ns
 
 if TYPE_CHECKING:
@@ -49,8 +57,9 @@ wave, but what has kept its size was not cut, and screens of one device all have
 COLOUR_LEVELS = 14.0
 SHAPE = 0.1
 """How far the logarithms of two aspect ratios may lie apart."""
-FLAT = 100
+FLAT = 90
 """From this `flatness` on it may be a page or a screen, and the pixels have the last word."""
+OPEN_PAGES = 256
 TILE = 2048
 PORTION = 256
 
@@ -65,6 +74,7 @@ class Sameness:
         # A blank signature has no contrast, and so is like nothing.
         self._looks = read_signatures([one if one is not None else blank for one in stored])
         self._pages: dict[tuple[int, int], bool] = {}
+        self._opened: dict[int, Image.Image | None] = {}
 
     def pictures(self) -> list[list[int]]:
         """Groups of places that show the same picture, copies of one file included."""
@@ -159,9 +169,17 @@ class Sameness:
     def _same_page(self, first: int, second: int) -> bool:
         pair = first, second
         if pair not in self._pages:
-            one, other = (_open(self.rows[place], PAGE_SIDE) for place in pair)
+            one, other = (self._page(place) for place in pair)
             self._pages[pair] = one is not None and other is not None and same_page(one, other)
         return self._pages[pair]
+
+    def _page(self, place: int) -> Image.Image | None:
+        if place not in self._opened:
+            while len(self._opened) >= OPEN_PAGES:
+                del self._opened[next(iter(self._opened))]
+            image = _open(self.rows[place], PAGE_SIDE)
+            self._opened[place] = None if image is None else page_of(image)
+        return self._opened[place]
 
     def _other_shot(self, first: Places, second: Places) -> NDArray[np.bool_]:
         """Whether one camera took the two at different times: alike or not, those are two pictures."""

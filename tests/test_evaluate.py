@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -88,7 +88,7 @@ def first(evaluation: Evaluation) -> dict[str, Any]:
     return evaluation.rows()[0]
 
 
-def asked(query: str, relevant: Any, **more: Any) -> dict[str, Any]:
+def asked(query: Any, relevant: Any, **more: Any) -> dict[str, Any]:
     return {"query": query, "relevant": relevant, **more}
 
 
@@ -167,6 +167,7 @@ def colours_of(folder: Path, wanted: Sequence[str]) -> list[list[str]]:
     return [[list(PICTURES)[place] for place in places] for places in order]
 
 
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 answers = st.lists(st.integers(0, 30), unique=True, max_size=30).flatmap(
     lambda ranking: st.tuples(
         st.just(ranking),
@@ -175,6 +176,7 @@ answers = st.lists(st.integers(0, 30), unique=True, max_size=30).flatmap(
 )
 
 
+@patient
 @given(st.lists(answers, min_size=1, max_size=12))
 def test_the_figures_equal_those_of_a_second_computation_to_the_last_digit(
     cases: list[tuple[list[int], dict[int, float]]],
@@ -186,6 +188,7 @@ def test_the_figures_equal_those_of_a_second_computation_to_the_last_digit(
     )
 
 
+@patient
 @given(st.lists(answers, min_size=1, max_size=12), st.randoms())
 def test_the_figures_do_not_depend_on_the_order_of_the_queries(
     cases: list[tuple[list[int], dict[int, float]]], random: Any
@@ -199,7 +202,7 @@ def test_the_figures_do_not_depend_on_the_order_of_the_queries(
 COLOUR = st.sampled_from(["red", "blue", "green", "white", "a red and blue thing", "unheard", "cyan pink"])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(patient, max_examples=25)
 @given(
     st.dictionaries(
         COLOUR,
@@ -231,6 +234,9 @@ def test_a_catalog_is_measured_as_by_hand(
     expected = exactly(cases) if cases else {"queries": 0}
     assert {key: row[key] for key in expected} == expected
     assert row["cutoff"]["absent"] == sum(not grades for grades in graded.values())
+    kept = {text: catalog.search(text, limit=len(PICTURES)) for text in graded}
+    assert row["cutoff"]["shown"] == sum(len(kept[text]) for text in wanted)
+    assert row["cutoff"]["absent_silent"] == sum(not kept[text] for text in graded if not graded[text])
     assert row["left_out"]["queries"] == len(left_out)
     assert row["left_out"]["not_indexed"]["count"] == any("gone.png" in grades for grades in graded.values())
 
@@ -547,6 +553,7 @@ JSON = st.recursive(
 )
 
 
+@patient
 @given(
     st.binary(max_size=60)
     | st.lists(JSON, max_size=3).map(lambda items: "\n".join(map(json.dumps, items)).encode())
@@ -575,6 +582,7 @@ def test_names_mean_the_picture_that_they_lead_to(folder: Path) -> None:
     assert meant("p3.png", start=elsewhere) == 2
     # A path that leads elsewhere is not the same file because its last part is.
     assert meant("other/p3.png") == meant("/other/p3.png") == meant("3.png") == meant(".") == "unknown"
+    assert meant("5/p7.png", start=elsewhere) == "unknown"
     assert meant("other/p3.png", "p3.png") == 2
 
 
@@ -589,6 +597,15 @@ def test_a_link_to_the_folder_is_followed(folder: Path, tmp_path: Path, catalog:
     file = tmp_path / "q.jsonl"
     file.write_text(json.dumps(asked("red", ["f4/p7.png", str(link / "f5" / "p7.png")])), encoding="utf-8")
     assert evaluate(catalog, file, images=link).notes == ()
+
+
+def test_the_higher_of_two_grades_counts(folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "q.jsonl"
+    lines = (asked("red", {"p1.png": 3, "p2.png": 1}, kind="a"), asked("red", {"p1.png": 2, "p2.png": 2}))
+    file.write_text("\n".join(map(json.dumps, lines)))
+    (question,) = files.read(file).questions
+    assert question.grades == {("p1.png",): 3.0, ("p2.png",): 2.0}
+    assert question.kind == "a"
 
 
 def test_contradictions_are_told(catalog: Catalog, written: Callable[..., Path]) -> None:
@@ -606,6 +623,28 @@ def test_every_pipeline_is_asked_in_order(catalog: Catalog, written: Callable[..
     assert [len(one.latency.samples) for one in found.pipelines] == [3, 3]
     assert found.encoding.p50 <= found.encoding.p99
     assert found.peak_bytes is None or found.peak_bytes > 10 << 20
+
+
+class Contrary(ToyEncoder):
+    """Finds worst at a second look what it found best at the first."""
+
+    def look_again(self, text: str, query: Any, scores: Any, aux: Any, sample: Any) -> Any:
+        return (0.9 - 0.5 * scores).astype(np.float32)
+
+
+def test_each_pipeline_has_figures_of_its_own(
+    place: Path, folder: Path, written: Callable[..., Path]
+) -> None:
+    file = written(asked("red", [f"p{number}.png" for number in (1, 2, 5)]))
+    with Catalog(place, encoder=Contrary()) as opened:
+        rows = evaluate(opened, file, images=folder, rerank=("classes",)).rows()
+    # Without a second look the red ones are the first three of eight, with it the last three.
+    last = float((Fraction(1, 6) + Fraction(2, 7) + Fraction(3, 8)) / 3)
+    assert [(row["rerank"], row["p@5"], row["map"]) for row in rows] == [
+        ("none", 0.6, 1.0),
+        ("default", 0.0, last),
+        ("classes", 0.0, last),
+    ]
 
 
 def test_an_unknown_reranker_is_refused_at_once(catalog: Catalog, written: Callable[..., Path]) -> None:

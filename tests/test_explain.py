@@ -408,6 +408,14 @@ def test_what_is_not_there_is_cold_all_over(starter: StarterEncoder) -> None:
     assert values.max() < 0.1
 
 
+def test_a_place_with_nothing_to_recognise_counts_for_little(starter: StarterEncoder) -> None:
+    collage = Image.new("RGB", (560, 280), (120, 130, 125))
+    collage.paste(photo("chelsea.png"), (0, 0))
+    lengths = np.linalg.norm(starter.encode_regions(collage), axis=-1)
+    assert lengths[4, 1:8].min() > 0.9  # the face
+    assert lengths[:, 9:].max() < 0.65
+
+
 def test_the_starter_leaves_the_gaps_of_a_panorama_unseen(starter: StarterEncoder) -> None:
     regions = starter.encode_regions(noise(1200, 120))
     seen = regions.any(-1).any(0)

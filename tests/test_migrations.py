@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -14,6 +17,8 @@ from retrieval.config import Location
 from retrieval.db import migrate, reader
 from retrieval.db.engine import open_engine
 from retrieval.db.schema import FULL_TEXT, Base
+from retrieval.doctor import examine
+from retrieval.errors import SchemaOutdated
 
 
 def ours(name: str | None, kind: str, _parents: object) -> bool:
@@ -77,3 +82,87 @@ def test_writing_sets_the_pragmas(location: Location) -> None:
         }
     engine.dispose()
     assert values == {"journal_mode": "wal", "foreign_keys": 1, "synchronous": 2, "busy_timeout": 10_000}
+
+
+def old_catalog(location: Location) -> None:
+    """A catalog of revision 0001 with two pictures, in plain SQL as its program wrote them."""
+    engine = open_engine(location)
+    config = migrate._config()
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+    engine.dispose()
+    blank = "NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL"
+    with contextlib.closing(sqlite3.connect(location.database)) as connection, connection:
+        connection.execute("INSERT INTO roots VALUES (1, ?, 1.0)", (b"/home/me/photos",))
+        connection.execute(
+            "INSERT INTO encoders VALUES (1, 'toy/colours/1', 'toy', 32, 7, 3, 'complete', 1, 1.0)"
+        )
+        for number, name, title, description, keywords in (
+            (1, b"Norway/redBoat.jpg", "On the fjord", None, '["boat", "se\\u00e4"]'),
+            (2, b"IMG_0002 \xff.jpg", None, None, "[]"),
+        ):
+            connection.execute(
+                f"INSERT INTO images VALUES (?, ?, 10, 20, ?, NULL, 1.0, 'JPEG', 4, 3, {blank}, ?, ?, ?)",
+                (number, b"/home/me/photos/" + name, bytes([number]) * 32, title, description, keywords),
+            )
+            connection.execute("INSERT INTO embeddings VALUES (1, ?, ?, ?, 0, 7)", (number, b"\0" * 64, b""))
+        connection.execute("INSERT INTO texts VALUES (1, ?, 'a wooden boat', 'added', 1, 1.0)", (b"h" * 32,))
+
+
+def rows(location: Location, sql: str) -> list[tuple[Any, ...]]:
+    with contextlib.closing(sqlite3.connect(location.database)) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def test_catalog_of_the_first_revision_keeps_its_data_and_gets_words(location: Location) -> None:
+    old_catalog(location)
+    before = rows(location, "SELECT * FROM embeddings")
+    with pytest.raises(SchemaOutdated):
+        reader.open_reader(location)
+    engine = open_engine(location)
+    migrate.upgrade(engine)
+    engine.dispose()
+    assert rows(location, "SELECT * FROM embeddings") == before
+    assert rows(location, "SELECT id, title, phash, ocr FROM images") == [
+        (1, "On the fjord", None, None),
+        (2, None, None, None),
+    ]
+    assert rows(location, "SELECT * FROM image_words") == [
+        (1, "red boat / norway", "on the fjord boat sea", "a wooden boat", ""),
+        (2, "", "", "", ""),
+    ]
+    assert rows(location, "SELECT text, source, image_id FROM texts ORDER BY id") == [
+        ("a wooden boat", "added", 1),
+        ("On the fjord", "embedded", 1),
+    ]
+    assert rows(location, "SELECT text_generation, text_epoch FROM encoders") == [(0, 0)]
+    assert rows(location, "SELECT rowid FROM image_fts WHERE image_fts MATCH 'wooden'") == [(1,)]
+    assert [finding.kind for finding in examine(location)] == ["texts", "vectors", "files", "cache"]
+
+
+def test_failed_upgrade_leaves_the_first_revision_as_it_was(
+    location: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old_catalog(location)
+    state = "SELECT type, name, sql FROM sqlite_master ORDER BY name"
+    before = (
+        rows(location, state),
+        rows(location, "SELECT * FROM images"),
+        rows(location, "SELECT * FROM texts"),
+    )
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("power cut")
+
+    monkeypatch.setattr("retrieval.db.wording.place_words", fail)
+    engine = open_engine(location)
+    with pytest.raises(RuntimeError, match="power cut"):
+        migrate.upgrade(engine)
+    engine.dispose()
+    assert (
+        rows(location, state),
+        rows(location, "SELECT * FROM images"),
+        rows(location, "SELECT * FROM texts"),
+    ) == before
+    assert rows(location, "SELECT version_num FROM alembic_version") == [("0001",)]

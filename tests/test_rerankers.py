@@ -403,6 +403,33 @@ def test_the_cache_stays_within_its_limit_however_much_is_put(tmp_path: Path) ->
     assert taken > limit / 2
 
 
+def test_one_writer_never_passes_the_limit(tmp_path: Path) -> None:
+    cache = LookCache(tmp_path, "r", limit=20_000)
+    for number in range(60):
+        cache.put(hashlib.sha256(bytes([number])).digest(), np.zeros(200, np.float16))
+        assert sum(path.stat().st_size for path in kept(cache)) <= 20_000
+
+
+def test_a_write_that_breaks_off_leaves_the_look_that_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = LookCache(tmp_path, "r")
+    cache.put(KEY, LOOK)
+
+    def full_disk(path: Path, data: bytes) -> int:
+        with path.open("wb") as file:
+            file.write(data[: len(data) // 2])
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full_disk)
+        cache.put(KEY, LOOK + 1)
+    again = cache.get(KEY)
+    assert again is not None
+    assert (again == LOOK).all()
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
 def test_a_look_larger_than_everything_is_not_kept(tmp_path: Path) -> None:
     cache = LookCache(tmp_path, "r", limit=1000)
     cache.put(KEY, LOOK)
@@ -438,8 +465,10 @@ def test_what_a_killed_process_left_is_swept(tmp_path: Path) -> None:
     os.utime(old, (1, 1))
     os.utime(own, (1, 1))
     cache.put(KEY, LOOK)
+    crowded = LookCache(tmp_path, "r", limit=300)
+    for number in range(9):
+        crowded.put(bytes([number] * 32), LOOK)
     assert not old.exists()
-    assert new.exists()
     assert own.exists(), "what is not ours stays"
 
 
@@ -551,6 +580,21 @@ def test_the_time_budget_is_kept_to_within_one_batch(
         assert clock.now - 100 <= budget + 3
 
 
+def test_a_disk_that_takes_the_whole_budget_to_read_leaves_none_for_the_model(
+    pictures: list[Picture], clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = rescoring.read_file
+
+    def slow(path: Path) -> Any:
+        clock.now += 10
+        return real(path)
+
+    monkeypatch.setattr(rescoring, "read_file", slow)
+    reranker = Redness(clock)
+    assert np.isnan(rescored(reranker, "red", pictures, budget=5)).all()
+    assert reranker.looked == []
+
+
 def test_files_that_cannot_be_read_are_left_out_and_the_others_judged(pictures: list[Picture]) -> None:
     pictures[0].path.unlink()
     pictures[4].path.write_bytes(b"no picture")
@@ -624,7 +668,7 @@ def test_a_score_that_is_no_number_counts_as_not_judged(pictures: list[Picture])
             return np.array([np.inf, np.nan, 1.0], np.float32)[: len(looks)]
 
     scores = rescored(Odd(), "red", pictures)
-    assert np.flatnonzero(np.isfinite(scores)).tolist() == [2, 5]
+    assert np.flatnonzero(~np.isnan(scores)).tolist() == [2, 5]
 
 
 # Both stages together

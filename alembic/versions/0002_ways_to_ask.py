@@ -6,10 +6,13 @@ Revises: 0001
 
 from __future__ import annotations
 
+import time
+
 import sqlalchemy as sa
 from alembic import op
 
-from retrieval.db.wording import words_of
+from retrieval.db.texts import EMBEDDED, content_hash
+from retrieval.db.wording import embedded_text, words_of
 
 revision = "0002"
 down_revision = "0001"
@@ -149,11 +152,15 @@ def _full_text_in_sqlite() -> None:
 
 
 def _fill_words() -> None:
-    """Give the pictures that are there their words; how these are spelt, the reading code knows."""
+    """Give the pictures that are there their words, and the texts that they carry in themselves.
+
+    How words are spelt, only the code that looks for them knows: it is asked here too.
+    """
     connection = op.get_bind()
     columns = [sa.column("id"), sa.column("path"), sa.column("title"), sa.column("description")]
     images = sa.table("images", *columns, sa.column("keywords", sa.JSON))
-    texts = sa.table("texts", sa.column("id"), sa.column("image_id"), sa.column("source"), sa.column("text"))
+    names = ("id", "text", "source", "image_id", "content_hash", "added_at")
+    texts = sa.table("texts", *map(sa.column, names))
     words = sa.table("image_words", sa.column("image_id"), *(sa.column(name) for name in COLUMNS))
     roots = [bytes(path) for path in connection.execute(sa.text("SELECT path FROM roots")).scalars()]
     last = 0
@@ -163,6 +170,19 @@ def _fill_words() -> None:
         ).all()
         if not rows:
             return
+        carried = [
+            {
+                "text": text,
+                "source": EMBEDDED,
+                "image_id": row.id,
+                "content_hash": content_hash(text, row.id, source=EMBEDDED),
+                "added_at": time.time(),
+            }
+            for row in rows
+            if (text := embedded_text(row.title, row.description))
+        ]
+        if carried:
+            connection.execute(sa.insert(texts), carried)
         span = texts.c.image_id.between(rows[0].id, rows[-1].id)
         told: dict[int, list[tuple[str, str]]] = {}
         for row in connection.execute(sa.select(texts).where(span).order_by(texts.c.id)):

@@ -47,12 +47,12 @@ def evaluate(
     asks for what is not there. Pictures are named by their path, from FILE or whole, or by
     a file name that only one picture has.
 
-    The rows are: none, the first stage alone; default, what `search` does; and each --rerank.
+    The rows are: none, without a second look; default, what `search` does; and each --rerank.
 
     \b
     search eval dev.json
     search eval dataset_flickr8k.json --images ~/flickr8k/images --split test
-    search eval dev.json --rerank auto --plot figures.png
+    search eval dev.json --rerank blip_itm --plot figures.png
     """
     from retrieval.catalog import Catalog
     from retrieval.evaluate import evaluate as measure

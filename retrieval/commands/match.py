@@ -34,7 +34,7 @@ def match(
     search match holiday.jpg -k 3 --json
     """
     from retrieval.catalog import Catalog
-    from retrieval.meaning import is_url
+    from retrieval.query.terms import is_url
     from retrieval.show.lines import no_text_line, text_lines
 
     with Catalog(catalog) as opened:

@@ -44,7 +44,7 @@ def similar(
     search similar monday.jpg tuesday.jpg -k 20 --after 2023
     """
     from retrieval.catalog import Catalog
-    from retrieval.meaning import is_url
+    from retrieval.query.terms import is_url
 
     pictures = [image if is_url(image) else Path(image) for image in images]
     with Catalog(catalog) as opened:

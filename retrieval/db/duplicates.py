@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from retrieval.db.reader import chunks
+from retrieval.errors import QueryError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from retrieval.db.reader import Reader
 
@@ -77,10 +78,21 @@ def not_duplicates(reader: Reader) -> set[tuple[int, int]]:
     return {(int(first), int(second)) for first, second in rows}
 
 
-def known_ids(reader: Reader, image_ids: Sequence[int]) -> set[int]:
-    found: set[int] = set()
-    for marks, parameters in chunks(image_ids):
-        found.update(
-            int(row[0]) for row in reader.rows(f"SELECT id FROM images WHERE id IN ({marks})", **parameters)
-        )
+def image_ids(
+    reader: Reader, named: Iterable[int | str | os.PathLike[str]], catalog: str
+) -> list[int]:
+    """The ids of pictures named by path or by id; one that is not in the catalog is an error."""
+    found: list[int] = []
+    for picture in named:
+        if isinstance(picture, int):
+            rows = reader.rows("SELECT id FROM images WHERE id = :id", id=picture)
+        else:
+            path = os.fsencode(os.path.abspath(os.path.expanduser(picture)))
+            rows = reader.rows("SELECT id FROM images WHERE path = :path", path=path)
+        if not rows:
+            raise QueryError(
+                f"The catalog at {catalog} has no picture {picture}. "
+                "Index its folder first: search index FOLDER"
+            )
+        found.append(int(rows[0][0]))
     return found

@@ -19,7 +19,7 @@ from retrieval.db import migrate
 from retrieval.db.engine import open_engine
 from retrieval.db.marks import new_epoch, next_generation
 from retrieval.db.reader import CHUNK
-from retrieval.db.schema import Embedding, Encoder, FailureRow, Image, ImageWords, Root
+from retrieval.db.schema import Embedding, Encoder, FailureRow, Image, ImageTag, ImageWords, Root
 from retrieval.db.texts_writes import copy_seen, delete_texts_of, forget_seen, renew_embedded
 from retrieval.db.words_writes import renew_words
 from retrieval.errors import CatalogBusy, CatalogError
@@ -355,6 +355,9 @@ def _drop_vectors(connection: Connection, image_id: int, *, renewed_by: int) -> 
     )
     connection.execute(update(Encoder).where(Encoder.id.in_(held)).values(epoch=new_epoch()))
     connection.execute(delete(Embedding).where(Embedding.image_id == image_id))
+    # Other pixels: what the model said of the old ones stands only until tags are brought up to date.
+    by_model = (ImageTag.image_id == image_id) & (ImageTag.source == "model")
+    connection.execute(update(ImageTag).where(by_model).values(encoder_id=None))
 
 
 def _delete_images(connection: Connection, image_ids: Sequence[int]) -> None:

@@ -187,6 +187,14 @@ def unembedded(reader: Reader, encoder_id: int) -> list[FileRow]:
     return [_file(row) for row in rows]
 
 
+def unread(reader: Reader, read_by: str) -> list[FileRow]:
+    """Visible pictures whose text that reader has not read."""
+    rows = reader.rows(
+        f"{FILE} WHERE missing_at IS NULL AND (ocr IS NULL OR ocr <> :ocr) ORDER BY id", ocr=read_by
+    )
+    return [_file(row) for row in rows]
+
+
 def files_of_sizes(reader: Reader, encoder_id: int, sizes: Sequence[int]) -> list[tuple[FileRow, bool]]:
     """Files of the given sizes, each with whether an encoder has a vector of it."""
     found: list[tuple[FileRow, bool]] = []

@@ -79,7 +79,7 @@ def texts(
         sql += " LIMIT :most"
         values["most"] = limit
     return [
-        TextInfo(*row[:4], None if row[4] is None else bytes(row[4]), row[5])
+        TextInfo(row[0], row[1], row[2], row[3], None if row[4] is None else bytes(row[4]), row[5])
         for row in reader.rows(sql, **values)
     ]
 

@@ -2,7 +2,9 @@
 
 A query becomes one weight for each of the 1000 classes: how well it fits the class's own
 name, a kind the class belongs to ("animal") or a place it is met ("beach"), whichever fits
-best. That tells apart what a single mean vector blurs.
+best. That tells apart what a single mean vector blurs. With the score, the words that query
+and class share, and the colours that a query names, it becomes a chance that stands by itself:
+it depends on the candidate and the query, and for colours on what is usual in the catalog.
 """
 
 from __future__ import annotations
@@ -33,8 +35,9 @@ BEST_TEXT = 0.5
 DISCOUNT = 1.5
 SMALLEST = 1e-9
 SAMPLED = 512
-# The weights of the evidence, printed by benchmarks/calibrate_starter.py.
-FIT, SCORE, NAMED, BEST, BIAS = 15.6, 3.1, 1.8, -13.7, -2.5
+# How much each of `ClassStage.features` counts; printed by benchmarks/calibrate_starter.py.
+WEIGHTS = (16.0, 4.6, 1.1, -13.5)
+BIAS = -2.6
 LEAST_BEST = 0.65
 
 EMPTY = frozenset(
@@ -94,17 +97,29 @@ class ClassStage:
     ) -> NDArray[np.float32]:
         """How likely each candidate is relevant; `text` without its asking, `query` its vector."""
         top = unpack(aux)
+        evidence = self.features(text, query, scores, top) @ np.array(WEIGHTS, np.float32) + BIAS
+        colours = asked_colours(text)
+        if colours:
+            evidence = evidence + colour_evidence(colours, top.colours, thinned(sample.aux).colours)
+        return chance(evidence)
+
+    def features(
+        self, text: str, query: NDArray[np.float32], scores: NDArray[np.float32], top: Posterior
+    ) -> NDArray[np.float32]:
+        """What speaks for each candidate, one column for each of `WEIGHTS`.
+
+        The fit of its likely classes; its score; how much of it is named by the query's own words;
+        and, the same for all, how well the best of all 1000 classes fits: a query that "dog" answers
+        wholly is to be met better than one that no class quite answers, and of one that is far from
+        every class nothing can be said, which is why the last has a floor.
+        """
         shares = top.chances.astype(np.float32)
         fits = self.class_fits(query)
         weights = np.exp(SHARPNESS * fits)[top.classes]
         fit = np.log((weights * shares).sum(1) + SMALLEST) / SHARPNESS
-        colours = asked_colours(text)
         named = (self.class_words(text)[top.classes] * shares).sum(1)
-        best = max(float(fits.max()), LEAST_BEST)
-        evidence = FIT * fit + BEST * best + SCORE * scores + NAMED * named + BIAS
-        if colours:
-            evidence = evidence + colour_evidence(colours, top.colours, thinned(sample.aux).colours)
-        return chance(evidence)
+        best = np.full(len(fit), max(float(fits.max()), LEAST_BEST))
+        return np.stack([fit, scores, named, best], axis=1).astype(np.float32)
 
     def class_fits(self, query: NDArray[np.float32]) -> NDArray[np.float32]:
         """How well one query vector fits each class: its place, and the best of its texts."""
@@ -149,7 +164,6 @@ class ClassStage:
     @cached_property
     def _starts(self) -> NDArray[np.intp]:
         return np.searchsorted(self._entries[:, 0], np.arange(CLASSES))
-
 
     @cached_property
     def _words(self) -> tuple[dict[str, int], NDArray[np.uint16], NDArray[np.float32], NDArray[np.intp]]:

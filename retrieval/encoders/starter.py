@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from retrieval import config
-from retrieval.encoders.classes import CLASSES, TOP, ClassStage, Posterior, load_labels, pack
+from retrieval.encoders.classes import CLASSES, TOP, ClassStage, Posterior, chance, load_labels, pack
 from retrieval.encoders.colour import COLOURS, colour_fractions
 from retrieval.encoders.efficientnet import LITES, open_network
 from retrieval.errors import UnknownModel
@@ -54,14 +54,19 @@ WINDOWS_SHARE = 0.4
 VIEWS_A_RUN = 4
 """More at once do not fit the processor's cache and take longer each."""
 
-# How likely a score means a relevant picture: a logistic curve on the score and on the mean score of the
-# query over the catalog, for a query that fits everything a little has to be met better. The three weights
-# are printed by benchmarks/calibrate_starter.py, with the bias moved towards recall there. The mean is
-# drawn to its usual value in small catalogs, and held in the range seen in mixed ones, so that a folder
-# of nothing but dogs still answers "a dog".
-MATCH_SCORE, MATCH_MEAN, MATCH_BIAS = 17.2, -8.4, -7.5
+# How likely a score means a relevant picture, where a text meets vectors alone: a logistic curve on the
+# score and on the mean score of the query over the catalog, for a query that fits everything a little has
+# to be met better. The mean is drawn to its usual value in small catalogs, and held in the range seen in
+# mixed ones, so that a folder of nothing but dogs still answers "a dog". All weights are printed by
+# benchmarks/calibrate_starter.py.
+MATCH_SCORE, MATCH_MEAN, MATCH_BIAS = 17.2, -8.4, -8.1
 USUAL_MEAN, USUAL_COUNT = 0.26, 30
 LOWEST_MEAN, HIGHEST_MEAN = 0.17, 0.34
+# The other pairs, on the score alone, weight and bias: what a picture or a text fits does not depend on
+# what else is there, and their means over a catalog told nothing more. Pictures are all closer to each
+# other than to texts, for each is a mean of several classes; captions lie farther from a query than
+# classes do, for they say other things too.
+OTHER_PAIRS = {"image-image": (18.0, -14.7), "image-text": (17.1, -11.2), "text-text": (14.6, -7.2)}
 
 
 class StarterEncoder:
@@ -148,11 +153,15 @@ class StarterEncoder:
     ) -> NDArray[np.float32]:
         return self._stage.look_again(strip_request(text), query, scores, aux, sample)
 
-    def match(self, scores: NDArray[np.float32], sample: NDArray[np.float32]) -> NDArray[np.float32]:
+    def match(
+        self, scores: NDArray[np.float32], sample: NDArray[np.float32], *, pair: Pair = "text-image"
+    ) -> NDArray[np.float32]:
+        if pair != "text-image":
+            weight, bias = OTHER_PAIRS[pair]
+            return chance(weight * scores + bias)
         known = float(sample.sum()) + USUAL_MEAN * USUAL_COUNT
         mean = min(max(known / (len(sample) + USUAL_COUNT), LOWEST_MEAN), HIGHEST_MEAN)
-        evidence = MATCH_SCORE * scores.astype(np.float64) + MATCH_MEAN * mean + MATCH_BIAS
-        return (1 / (1 + np.exp(-evidence))).astype(np.float32)
+        return chance(MATCH_SCORE * scores + (MATCH_MEAN * mean + MATCH_BIAS))
 
     def _image_tower(self) -> tuple[onnxruntime.InferenceSession, Vectors]:
         with self._lock:

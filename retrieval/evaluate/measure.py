@@ -67,15 +67,12 @@ class Asker:
     def __init__(self, catalog: Catalog, path: Path, pictures: int) -> None:
         self._catalog, self._path, self._pictures = catalog, path, max(1, pictures)
 
-    def prepare(self, way: str) -> None:
-        """Load what a way of ranking needs; one that cannot be had is refused here."""
-        self._catalog.search("a photo", limit=1, rerank=_rerank(way))
+    def prepare(self, way: str) -> float:
+        """Load what a way of ranking needs; returns its cut-off, or is refused if it cannot be had."""
+        return self._catalog.search("a photo", limit=1, rerank=_rerank(way)).cutoff
 
     def ranking(self, query: Query, way: str) -> Hits:
         return self.search(query, way, limit=self._pictures, cutoff=False, rerank_seconds=None)
-
-    def kept(self, query: Query, way: str) -> Hits:
-        return self.search(query, way, limit=self._pictures, rerank_seconds=None)
 
     def search(self, query: Query, way: str, **options: Any) -> Hits:
         asked = query.text if query.typed else terms.Query.text(query.text)
@@ -94,6 +91,7 @@ def _rerank(way: str) -> str | None:
 def pipeline(
     asker: Asker,
     way: str,
+    cutoff: float,
     graded: Sequence[Query],
     absent: Sequence[Query],
     latency: Latency,
@@ -111,13 +109,14 @@ def pipeline(
         judged.append(one)
         if query.kind is not None:
             kinds[query.kind].append(one)
-        shown = asker.kept(query, way)
+        # What a search with the cut-off shows, without asking twice.
+        shown = [hit for hit in ranking if hit.match >= cutoff]
         right = sum(hit.image_id in query.grades for hit in shown)
         kept.append(metrics.Kept(len(shown), right, len(query.grades)))
         steps()
     answered: list[int] = []
     for query in absent:
-        answered.append(len(asker.kept(query, way)))
+        answered.append(len(asker.search(query, way, limit=1)))
         steps()
     return Pipeline(
         rerank=way,

@@ -10,7 +10,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 DEPTHS = (1, 5, 10)
 NDCG_DEPTH = 10
@@ -121,7 +123,7 @@ class Kept:
     relevant: int
 
 
-def judge(ranking: Iterable[int], grades: Mapping[int, float]) -> Judged:
+def judge(ranking: Iterable[T], grades: Mapping[T, float]) -> Judged:
     """What a ranking, best first, has of the relevant items; an item that comes again counts once."""
     missing = dict(grades)
     found: list[tuple[int, float]] = []

@@ -143,6 +143,7 @@ def _latencies(axes: Axes, evaluation: Evaluation) -> None:
     beyond = sum(sample > most for sample in every)
     axes.set_xlim(0, most)
     axes.set_ylabel("calls", color=INK)
+    axes.locator_params(axis="y", integer=True)
     axes.set_xlabel(f"ms a query; {beyond} slower calls are not shown" if beyond else "ms a query", color=INK)
     _titled(axes, "Latency, warm (dashed: p50)")
     _plain(axes, "y")

@@ -70,8 +70,9 @@ def evaluate(
     single = [*graded, *absent]
     timed = [single[place % len(single)] for place in range(TIMED_QUERIES)]
     asker = Asker(catalog, path, len(gallery.paths))
+    cutoffs: list[float] = []
     for way in ways:
-        asker.prepare(way)
+        cutoffs.append(asker.prepare(way))
         for query in timed[:WARM_UPS]:
             asker.search(query, way)
     steps = Steps(progress, len(timed) + len(ways) * len(single) + len(texts))
@@ -80,8 +81,8 @@ def evaluate(
         [*searches, lambda query: gallery.encoder.encode_texts([query.text])], timed, steps
     )
     pipelines = tuple(
-        measure.pipeline(asker, way, graded, absent, latency, steps)
-        for way, latency in zip(ways, taken, strict=True)
+        measure.pipeline(asker, way, cutoff, graded, absent, latency, steps)
+        for way, cutoff, latency in zip(ways, cutoffs, taken, strict=True)
     )
     notes += [one.note for one in pipelines if one.note is not None]
     return Evaluation(

@@ -90,21 +90,27 @@ def read_signatures(stored: Sequence[bytes]) -> Signatures:
     )
 
 
+def page_of(image: Image.Image) -> Image.Image:
+    """A picture in grey, small enough to keep and large enough to tell its words apart."""
+    from PIL.Image import Resampling
+
+    scale = min(1.0, PAGE_SIDE / max(image.size))
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    return image.convert("L").resize(size, Resampling.LANCZOS, reducing_gap=3.0)
+
+
 def same_page(first: Image.Image, second: Image.Image) -> bool:
-    """Whether two pages or screens are one, down to each word: for pictures with much flat ground.
+    """Whether two that `page_of` made are one, down to each word: for pictures with much flat ground.
 
     Both are compared whole, so a part that was cut off makes them different.
     """
     from PIL import ImageFilter
     from PIL.Image import Resampling
 
-    width, height = min(first.size, second.size, key=lambda size: size[0] * size[1])
-    scale = min(1.0, PAGE_SIDE / max(width, height))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
+    size = min(first.size, second.size, key=lambda size: size[0] * size[1])
     one, other = (
         np.asarray(
-            image.convert("L").resize(size, Resampling.BOX).filter(ImageFilter.BoxBlur(PAGE_BLUR)),
-            np.float32,
+            image.resize(size, Resampling.LANCZOS).filter(ImageFilter.BoxBlur(PAGE_BLUR)), np.float32
         )
         for image in (first, second)
     )

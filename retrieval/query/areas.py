@@ -40,11 +40,12 @@ class Near:
             latitude, longitude, km = (float(part) for part in text.split(","))
         except ValueError:
             raise QueryError(
-                f"'{text}' is not a place. Write its name, or latitude, longitude and kilometres: {EXAMPLES}"
+                f"'{text[:80]}' is not a place. Write its name, or latitude, longitude and kilometres: "
+                f"{EXAMPLES}"
             ) from None
         if not (abs(latitude) <= 90 and abs(longitude) <= 180 and 0 < km < math.inf):
             raise QueryError(
-                f"'{text}' is not a place on earth: latitude is -90 to 90, longitude -180 to 180, "
+                f"'{text[:80]}' is not a place on earth: latitude is -90 to 90, longitude -180 to 180, "
                 "and the distance in kilometres more than 0."
             )
         return cls(latitude, longitude, km)

@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from retrieval.errors import QueryError
@@ -48,6 +49,33 @@ TYPES = {
 MAX_TEXT = 200
 """Characters of a camera's or a tag's name: none is longer, and a database has limits of its own."""
 MAX_TAGS = 32
+BY_CAMERA = """
+WITH RECURSIVE
+makes(make) AS (
+    SELECT MIN(camera_make) FROM images
+    UNION ALL SELECT (SELECT MIN(i.camera_make) FROM images i WHERE i.camera_make > makes.make)
+    FROM makes WHERE make IS NOT NULL
+),
+cameras(make, model) AS (
+    SELECT make, (SELECT MIN(i.camera_model) FROM images i WHERE i.camera_make = make)
+    FROM makes WHERE make IS NOT NULL
+    UNION ALL SELECT make, (
+        SELECT MIN(i.camera_model) FROM images i
+        WHERE i.camera_make = cameras.make AND i.camera_model > cameras.model
+    ) FROM cameras WHERE model IS NOT NULL
+)
+SELECT id FROM images WHERE (camera_make, camera_model) IN (
+    SELECT make, model FROM cameras WHERE LOWER(make || ' ' || model) LIKE :camera ESCAPE '!'
+)
+UNION ALL SELECT id FROM images WHERE camera_model IS NULL AND camera_make IN (
+    SELECT make FROM makes WHERE LOWER(make) LIKE :camera ESCAPE '!'
+)
+UNION ALL SELECT id FROM images
+WHERE camera_make IS NULL AND camera_model >= '' AND LOWER(camera_model) LIKE :camera ESCAPE '!'
+"""
+"""A library knows few cameras: each is stepped to in the index on make and model, and only the
+cameras, not the pictures, are held against the text."""
+
 CAMERA = "COALESCE(camera_make, '') || ' ' || COALESCE(camera_model, '')"
 MAX_PIXELS = 1 << 40
 
@@ -125,8 +153,10 @@ class Filter:
         if self._letters and self.camera is not None:
             text = _letters(self.camera.strip())
             rows = [row for row in rows if text in _letters(row[-1])]
-        ids = np.fromiter((row[0] for row in rows), np.int64, len(rows))
         area = self.area
+        if area is None and not self._letters:
+            return np.sort(np.fromiter(chain.from_iterable(rows), np.int64, len(rows)))
+        ids = np.fromiter((row[0] for row in rows), np.int64, len(rows))
         if area is not None:
             latitudes = np.fromiter((row[1] for row in rows), np.float64, len(rows))
             longitudes = np.fromiter((row[2] for row in rows), np.float64, len(rows))
@@ -174,7 +204,7 @@ def _camera(camera: str | None) -> _Part:
     # SQLite's LOWER knows ASCII only: of other letters `passing` decides.
     text = re.sub(r"([!%_])", r"!\1", _plain(camera, "camera").lower())
     values = {"camera": "%" + re.sub(r"[^\x00-\x7f]+", "%", text) + "%"}
-    return [f"LOWER({CAMERA}) LIKE :camera ESCAPE '!'"], values
+    return [f"id IN ({BY_CAMERA})"], values
 
 
 def _shape(orientation: str | None) -> _Part:
@@ -182,7 +212,9 @@ def _shape(orientation: str | None) -> _Part:
         return [], {}
     known = ORIENTATIONS.get(orientation.strip().lower())
     if known is None:
-        raise QueryError(f"'{orientation}' is not an orientation. There are: {', '.join(ORIENTATIONS)}")
+        raise QueryError(
+            f"{_quoted(orientation)} is not an orientation. There are: {', '.join(ORIENTATIONS)}"
+        )
     return [f"({known})"], {}
 
 
@@ -203,7 +235,7 @@ def _large(size: str | int | tuple[int, int] | None) -> _Part:
     if found and 0 < float(found[1]) * 1e6 < MAX_PIXELS:
         return ["width * height >= :pixels"], {"pixels": round(float(found[1]) * 1e6)}
     raise QueryError(
-        f"'{text}' is not a size. Write the longer side, both sides or megapixels: "
+        f"{_quoted(text)} is not a size. Write the longer side, both sides or megapixels: "
         "--min-size 1000, --min-size 1920x1080, --min-size 12MP"
     )
 
@@ -218,7 +250,7 @@ def _of_type(types: str | None) -> _Part:
             near = difflib.get_close_matches(plain, _NAMES, n=1)
             hint = f" Did you mean '{near[0]}'?" if near else ""
             raise QueryError(
-                f"'{name.strip()}' is not a type of picture.{hint} There are: {', '.join(TYPES)}"
+                f"{_quoted(name.strip())} is not a type of picture.{hint} There are: {', '.join(TYPES)}"
             )
         kinds.append(_NAMES[plain])
     values = {f"type{number}": kind for number, kind in enumerate(dict.fromkeys(kinds))}
@@ -246,6 +278,11 @@ def _tagged(tags: Sequence[str]) -> _Part:
             f"tag IN (SELECT tag FROM known WHERE LOWER(tag) IN ({', '.join(f':{name}' for name in names)})))"
         )
     return where, values
+
+
+def _quoted(text: str) -> str:
+    """What was asked for, fit for a message."""
+    return f"'{text}'" if len(text) <= 80 else f"'{text[:77]}...'"
 
 
 def _letters(text: str) -> str:
@@ -282,4 +319,4 @@ def moment(value: str | dt.date) -> str:
             pass
         else:
             return start.isoformat() if found[4] else start.date().isoformat()
-    raise QueryError(f"'{value}' is not a date. Write 2023, 2023-07, 2023-07-15 or 2023-07-15T18:30.")
+    raise QueryError(f"{_quoted(value)} is not a date. Write 2023, 2023-07, 2023-07-15 or 2023-07-15T18:30.")

@@ -14,13 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from retrieval.errors import QueryError
-from retrieval.query.terms import MAX_TERMS, Term
+from retrieval.query.terms import MAX_TERMS, Term, is_url
 
 SIGN = re.compile(r"(?:^|(?<=\s))([+-])(?=\s|$)")
 QUOTES = {'"': '"', "“": "”"}
 WEIGHT = re.compile(r"([^\s:\"“@/~]+):(?=\S)")
 PATHS = ("/", "./", "../", "~/")
-URL = re.compile(r"https?://", re.IGNORECASE)
 MAX_CHARACTERS = 10_000
 MAX_WEIGHT = 1000
 EXAMPLE = 'search "horse + 2:stripes - people"'
@@ -89,7 +88,7 @@ def _term(text: str, start: int, end: int, sign: float, *, paths: bool) -> Term:
     weight = 1.0
     if quoted is None:
         found = WEIGHT.match(content)
-        if found and not URL.match(content):
+        if found and not is_url(content):
             weight = _weight(found[1], text, start)
             start += found.end()
             content = content[found.end() :]
@@ -99,7 +98,7 @@ def _term(text: str, start: int, end: int, sign: float, *, paths: bool) -> Term:
         raise QueryError("There is nothing between these quotes.", query=text, at=start)
     if paths and (value.startswith(PATHS) or value == "~"):
         return Term("image", Path(value).expanduser(), sign * weight)
-    if paths and URL.match(value):
+    if paths and is_url(value):
         return Term("image", value, sign * weight)
     if quoted is None and value.startswith("@"):
         name = value[1:]

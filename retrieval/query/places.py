@@ -29,6 +29,7 @@ AREA_KM = 200.0
 """Farther than that from any town, a picture is in no country: it is at sea."""
 BLUR = 0.002
 """Degrees: what is closer together is asked for once. Pictures come in heaps."""
+MAX_NAME = 200
 SMALL, LARGE = 50_000, 1_000_000
 CITY_KNOWN_BETTER = 500_000
 """People of a town above which its name means the town and not the region: New York."""
@@ -67,6 +68,8 @@ def find_place(name: str) -> Place:
     A country comes first, then a region or the town with the most people. What stands after
     a comma narrows it: a country, its ISO code, or a region (`Paris, Texas`).
     """
+    if len(name) > MAX_NAME:
+        raise QueryError(f"'{name[:40]}...' is not a place: it has {len(name)} characters.")
     known = gazetteer()
     first, *others = [part.strip() for part in name.split(",")]
     if not fold(first) or not all(fold(part) for part in others):
@@ -181,7 +184,7 @@ def _close(known: Gazetteer, name: str) -> str:
 
 def _hint(name: str, names: list[str]) -> str:
     by_key = {fold(other): other for other in reversed(names)}
-    near = difflib.get_close_matches(fold(name), by_key, n=3, cutoff=0.75)
+    near = difflib.get_close_matches(fold(name), by_key, n=3, cutoff=0.66)
     return f" Did you mean {' or '.join(by_key[key] for key in near)}?" if near else ""
 
 

@@ -65,7 +65,7 @@ class Query:
 
     @classmethod
     def image(cls, picture: Picture) -> Query:
-        path = isinstance(picture, str | os.PathLike)
+        path = isinstance(picture, str | os.PathLike) and not is_url(picture)
         return cls((Term("image", Path(picture) if path else picture),))  # type: ignore[arg-type]
 
     @classmethod
@@ -119,6 +119,11 @@ class Query:
             if term.kind == "text":
                 _check_text(str(term.value))
         return self
+
+
+def is_url(picture: object) -> bool:
+    """Whether a picture is given by its address on the web."""
+    return isinstance(picture, str) and picture.lower().startswith(("http://", "https://"))
 
 
 def _check_text(text: str) -> None:

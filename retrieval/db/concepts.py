@@ -1,0 +1,53 @@
+"""Reading what concepts were taught with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from retrieval.db.reader import Reader
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleRow:
+    """An example as it is kept, and its vector by one encoder, where there is one."""
+
+    id: int
+    image_id: int | None
+    path: bytes
+    """Where the picture is now, for one of the catalog; else where it was given from."""
+    content_hash: bytes
+    good: bool
+    vector: bytes | None
+
+
+def names(reader: Reader) -> list[tuple[str, float]]:
+    """Every concept with the time it was made, by name."""
+    rows = reader.rows("SELECT name, created_at FROM concepts ORDER BY name")
+    return [(str(name), float(created)) for name, created in rows]
+
+
+def examples(reader: Reader, name: str, encoder_id: int) -> list[ExampleRow]:
+    """A concept's examples in the order they were given, with their vectors by an encoder."""
+    rows = reader.rows(
+        "SELECT x.id, x.image_id, COALESCE(i.path, x.path), x.content_hash, x.good, "
+        "COALESCE(e.vector, CASE WHEN x.encoder_id = :e THEN x.vector END) "
+        "FROM concepts c JOIN concept_examples x ON x.concept_id = c.id "
+        "LEFT JOIN images i ON i.id = x.image_id "
+        "LEFT JOIN embeddings e ON e.image_id = x.image_id AND e.encoder_id = :e "
+        "WHERE c.name = :name ORDER BY x.id",
+        name=name,
+        e=encoder_id,
+    )
+    return [
+        ExampleRow(
+            int(row[0]),
+            None if row[1] is None else int(row[1]),
+            bytes(row[2]),
+            bytes(row[3]),
+            bool(row[4]),
+            None if row[5] is None else bytes(row[5]),
+        )
+        for row in rows
+    ]
