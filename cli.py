@@ -34,11 +34,15 @@ if TYPE_CHECKING:
     from retrieval.query.filters import Filter
 
 LATE: dict[str, str] = {
-    "eval": "retrieval.commands.eval:evaluate",
     "concepts": "retrieval.commands.concepts:concepts",
+    "dupes": "retrieval.commands.dupes:dupes",
+    "eval": "retrieval.commands.eval:evaluate",
+    "explain": "retrieval.commands.explain:explain",
     "feedback": "retrieval.commands.feedback:feedback",
+    "groups": "retrieval.commands.groups:groups",
     "match": "retrieval.commands.match:match",
     "similar": "retrieval.commands.similar:similar",
+    "tag": "retrieval.commands.tag:tag",
     "texts": "retrieval.commands.texts:texts",
 }
 """Commands that are imported when they are used."""

@@ -176,7 +176,7 @@ def text_reader() -> TextReader:
         parameters[f"{part}.model_path"] = str(models[-1])
     from rapidocr import RapidOCR
 
-    engine = RapidOCR(params=parameters)
+    engine: Any = RapidOCR(params=parameters)
 
     def read(pixels: Pixels) -> str:
         import numpy as np

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from retrieval.db import texts as stored
 from retrieval.db.reader import open_reader
 from retrieval.errors import ImageError, ImageTooLarge
-from retrieval.texts import embed_texts
 from retrieval.types import under
 
 if TYPE_CHECKING:
@@ -74,6 +73,8 @@ def bring_texts(
 
     `read_by` asks for the text in pictures to be read too, and says by what.
     """
+    from retrieval.texts import embed_texts
+
     counts = TextCounts()
     try:
         with contextlib.closing(open_reader(location)) as reader:

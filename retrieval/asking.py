@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from retrieval.config import DEFAULT_LIMIT, RERANK_DEPTH, RERANK_SECONDS
 from retrieval.db import reads
 from retrieval.errors import ModelError, QueryError
-from retrieval.meaning import find_picture, meant, picture_vector
+from retrieval.meaning import find_picture, meant, open_picture, picture_vector
 from retrieval.query.filters import Filter
 from retrieval.query.terms import Query
 from retrieval.types import Hit, Hits, TextHit, TextHits
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from retrieval.db.reader import Reader
+    from retrieval.explain import Explanation
     from retrieval.protocols import Encoder, Progress, Reranker
     from retrieval.query.terms import Picture
     from retrieval.ranking import Ranked
@@ -158,6 +159,54 @@ def match(
     )
 
 
+def explained(state: State, query: Query, picture: Picture, *, allow_url: bool = False) -> Explanation:
+    """Why a picture, of the catalog or not, answers a query: what spoke for it, and where in it."""
+    from retrieval.explain import Aim, explain, read_picture
+    from retrieval.ranking import Ranking
+
+    info = state.active()
+    encoder = state.encoder(info)
+    terms = meant(state, info, encoder, query, allow_url=allow_url)
+    image_id, path = find_picture(state, picture), None
+    if image_id is not None:
+        with state.lock:
+            row = reads.shown(state.reader, [image_id]).get(image_id)
+        if row is None:
+            raise QueryError(f"The catalog at {state.location.name} has no picture {image_id}.")
+        path = Path(os.fsdecode(row.path))
+    elif isinstance(picture, os.PathLike):
+        path = Path(picture)
+    image = open_picture(picture, allow_url=allow_url) if path is None else read_picture(path)
+    encoded = encoder.encode_prepared([encoder.preparer(image)])
+    vector, aux = encoded.vectors[0], encoded.aux[0] if encoded.aux else b""
+    with state.snapshot():
+        ranking = Ranking(state, state.still(info), encoder, terms, Filter())
+        ranked, looks = ranking.about(image_id, vector, aux)
+        samples = ranking.samples
+    aims = [
+        Aim(
+            term.vector,
+            term.term.weight,
+            "image-image" if term.text is None else "text-image",
+            level=level,
+            sample=sample,
+        )
+        for term, level, sample in zip(terms, looks, samples, strict=True)
+    ]
+    return explain(
+        encoder,
+        image,
+        aims,
+        query=str(query),
+        path=path,
+        image_id=image_id,
+        score=float(ranked.scores[0]),
+        match=float(ranked.chances[0]),
+        signals=spoken(ranked, 0),
+        whole=vector,
+    )
+
+
 def is_reranker(spec: str) -> bool:
     """Whether `rerank` could mean this, and not a query that stands in its place."""
     from retrieval.rerankers import home_of
@@ -192,7 +241,6 @@ def _hits(reader: Reader, ranked: Ranked, limit: int, cutoff: float) -> tuple[li
 
     def hit(rank: int, place: int) -> Hit:
         row = shown[ids[place]]
-        signals = {name: float(values[place]) for name, values in ranked.signals.items()}
         return Hit(
             image_id=ids[place],
             path=Path(os.fsdecode(row.path)),
@@ -203,7 +251,7 @@ def _hits(reader: Reader, ranked: Ranked, limit: int, cutoff: float) -> tuple[li
             taken_source=row.taken_source,
             width=row.width,
             height=row.height,
-            signals={name: value for name, value in signals.items() if value or name not in AROUND},
+            signals=spoken(ranked, place),
         )
 
     # Vectors without a picture are a damage that `doctor` mends; nothing of them can be shown.
@@ -212,6 +260,12 @@ def _hits(reader: Reader, ranked: Ranked, limit: int, cutoff: float) -> tuple[li
         [hit(rank, place) for rank, place in enumerate(above, 1)],
         [hit(rank, place) for rank, place in enumerate(below, 1)],
     )
+
+
+def spoken(ranked: Ranked, place: int) -> dict[str, float]:
+    """What spoke for one of the ranked pictures; of the words around it, what said anything."""
+    signals = {name: float(values[place]) for name, values in ranked.signals.items()}
+    return {name: value for name, value in signals.items() if value or name not in AROUND}
 
 
 def _reranked(

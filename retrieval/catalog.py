@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from retrieval.asking import Sort
+    from retrieval.explain import Explanation
     from retrieval.protocols import Encoder, Progress
     from retrieval.query.filters import Filter
     from retrieval.query.terms import Picture, Query
@@ -158,6 +159,14 @@ class Catalog:
         from retrieval.asking import match
 
         return match(self.state, image, limit=limit, cutoff=cutoff, min_match=min_match, allow_url=allow_url)
+
+    def explain(
+        self, query: str | os.PathLike[str] | Image.Image | Query, image: Picture, *, allow_url: bool = False
+    ) -> Explanation:
+        """Why a picture answers a query: what spoke for it, and where in it the match comes from."""
+        from retrieval.asking import as_query, explained
+
+        return explained(self.state, as_query(query), image, allow_url=allow_url)
 
     def status(self) -> Status:
         """What the catalog holds; loads no model and no vectors."""

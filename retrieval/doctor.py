@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from retrieval import registry
 from retrieval.config import Location
-from retrieval.db import reads
+from retrieval.db import reads, texts
+from retrieval.db.full_text import index_problem
 from retrieval.db.reader import Reader, open_reader
 from retrieval.errors import (
     CatalogBusy,
@@ -29,7 +30,8 @@ from retrieval.types import checksum, clamped_ns
 class Finding:
     """Something that is not as it should be, and what mends it.
 
-    `kind` is one of: schema, database, orphans, vectors, model-switch, cache, files, model.
+    `kind` is one of: schema, database, orphans, vectors, texts, words, model-switch, cache,
+    files, model.
     `mends` says whether `doctor --fix` takes care of it; otherwise `help` tells what does.
     """
 
@@ -65,11 +67,14 @@ def examine(location: str | os.PathLike[str] | Location | None = None, *, fix: b
         if damage:
             # What a damaged file says about anything else cannot be trusted.
             return _reindexed(place, damage) if fix and all(finding.mends for finding in damage) else damage
-        vectors = _damaged_vectors(reader)
-        found = [*_orphans(reader), *_vectors(vectors), *_switches(reader), *_models(reader)]
+        damaged = _Damaged(
+            _broken_vectors(reader, reads.vectors), _broken_vectors(reader, reads.text_vectors)
+        )
+        found = [*_orphans(reader), *_vectors(damaged), *_texts(reader), *_words(place, reader)]
+        found += [*_switches(reader), *_models(reader)]
         found += _files(reader)
     if fix:
-        found = _mend(place, found, vectors)
+        found = _mend(place, found, damaged)
     with contextlib.closing(open_reader(place)) as reader:
         stale = list(_caches(place, reader))
     return found + (_mend_caches(place, stale) if fix else stale)
@@ -117,28 +122,67 @@ def _orphans(reader: Reader) -> Iterator[Finding]:
         yield Finding("orphans", f"{count} vectors belong to no picture.", "search doctor --fix", True)
 
 
-def _damaged_vectors(reader: Reader) -> dict[int, list[int]]:
-    """Pictures by encoder whose vector has the wrong size, a flipped bit, or is not a number."""
+@dataclass(frozen=True, slots=True)
+class _Damaged:
+    """Pictures, and texts, whose vector cannot be used, by encoder."""
+
+    images: dict[int, list[int]]
+    texts: dict[int, list[int]]
+
+
+def _broken_vectors(
+    reader: Reader, read: Callable[[Reader, int], Iterator[tuple[int, bytes, bytes, int]]]
+) -> dict[int, list[int]]:
+    """By encoder, those whose vector has the wrong size, a flipped bit, or is not a number."""
     import numpy as np
 
     damaged: dict[int, list[int]] = {}
     for info in reads.encoders(reader):
-        for image_id, vector, aux, stored in reads.vectors(reader, info.id):
+        for owner, vector, aux, stored in read(reader, info.id):
             whole = len(vector) == 2 * info.dim and checksum(vector, aux) == stored
             if not whole or not np.isfinite(np.frombuffer(vector, "<f2")).all():
-                damaged.setdefault(info.id, []).append(image_id)
+                damaged.setdefault(info.id, []).append(owner)
     return damaged
 
 
-def _vectors(damaged: dict[int, list[int]]) -> Iterator[Finding]:
-    count = sum(map(len, damaged.values()))
+def _vectors(damaged: _Damaged) -> Iterator[Finding]:
+    for kind, what, owners in (("vectors", "pictures", damaged.images), ("texts", "texts", damaged.texts)):
+        count = sum(map(len, owners.values()))
+        if count:
+            yield Finding(
+                kind,
+                f"The vectors of {count} {what} are damaged. With --fix they are dropped, "
+                "and the next indexing makes them anew.",
+                "search doctor --fix, then search index",
+                True,
+            )
+
+
+def _texts(reader: Reader) -> Iterator[Finding]:
+    active = reads.active_encoder(reader)
+    count = texts.waiting_count(reader, active.id) if active is not None else 0
     if count:
         yield Finding(
-            "vectors",
-            f"The vectors of {count} pictures are damaged. With --fix they are dropped, "
-            "and the next indexing makes them anew.",
-            "search doctor --fix, then search index",
-            True,
+            "texts",
+            f"{count} texts have no vector yet and are found by their words only.",
+            "search index",
+            False,
+        )
+
+
+def _words(place: Location, reader: Reader) -> Iterator[Finding]:
+    """Pictures whose words were not noted, and an index of words that does not agree with them."""
+    missing = reader.rows(
+        "SELECT COUNT(*) FROM images i WHERE NOT EXISTS (SELECT 1 FROM image_words w WHERE w.image_id = i.id)"
+    )[0][0]
+    if missing:
+        yield Finding(
+            "words", f"The words around {missing} pictures are not noted.", "search doctor --fix", True
+        )
+    problem = index_problem(place, reader)
+    if problem:
+        yield Finding(
+            "words", f"The index of words does not agree with them ({problem}).", "search doctor --fix", True
         )
 
 
@@ -237,16 +281,22 @@ def _caches(place: Location, reader: Reader) -> Iterator[Finding]:
             )
 
 
-def _mend(place: Location, found: list[Finding], vectors: dict[int, list[int]]) -> list[Finding]:
+def _mend(place: Location, found: list[Finding], damaged: _Damaged) -> list[Finding]:
     kinds = {finding.kind for finding in found if finding.mends}
     if kinds:
         from retrieval.db.queries import Writer
+        from retrieval.db.texts_writes import drop_text_vectors
+        from retrieval.db.words_writes import rebuild_words
 
         with Writer(place) as writer:
             if "orphans" in kinds:
                 writer.drop_orphans()
-            for encoder_id, image_ids in vectors.items():
+            if "words" in kinds:
+                rebuild_words(writer)
+            for encoder_id, image_ids in damaged.images.items():
                 writer.drop_vectors(encoder_id, image_ids)
+            for encoder_id, text_ids in damaged.texts.items():
+                drop_text_vectors(writer, encoder_id, text_ids)
     return [_mended(finding) if finding.mends else finding for finding in found]
 
 

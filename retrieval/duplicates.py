@@ -35,12 +35,35 @@ MOST_MARKED = 1000
 
 
 @dataclass(frozen=True, slots=True)
+class Copy:
+    """One of several pictures that are the same, and what may set it apart."""
+
+    image_id: int
+    path: Path
+    format: str
+    width: int
+    height: int
+    size: int
+    """Bytes of the file."""
+    taken_at: str | None
+    modified_at: float
+    """Seconds since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
 class Duplicates:
     """Pictures that are the same in one of the senses of `KINDS`, the best to keep first."""
 
     kind: Kind
-    image_ids: tuple[int, ...]
-    paths: tuple[Path, ...]
+    copies: tuple[Copy, ...]
+
+    @property
+    def image_ids(self) -> tuple[int, ...]:
+        return tuple(copy.image_id for copy in self.copies)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        return tuple(copy.path for copy in self.copies)
 
     def as_dict(self) -> dict[str, Any]:
         """The group as the command line's JSON shows it; `paths_b64` where a name is not UTF-8."""
@@ -65,8 +88,11 @@ def duplicates(
     agree. `same-moment`: different shots of one camera within seconds, and alike; of a picture
     that is there several times the best stands for all.
     """
+    import numpy as np
+
     from retrieval.query.filters import Filter
-    from retrieval.sameness import Sameness, completed
+    from retrieval.sameness import Sameness
+    from retrieval.signatures import completed
 
     asked = KINDS if kinds is None else tuple(dict.fromkeys(kinds))
     for kind in asked:
@@ -79,8 +105,6 @@ def duplicates(
         passing = set(ids.tolist())
         rows = [row for row in db.pictures(reader) if row.id in passing]
         marked = db.not_duplicates(reader)
-        import numpy as np
-
         vectors = view.store.vectors(np.array([row.id for row in rows], np.int64))
     found: dict[str, list[list[PictureRow]]] = {}
     if "same-file" in asked:
@@ -93,11 +117,7 @@ def duplicates(
         if "same-moment" in asked:
             found["same-moment"] = _same_moments(sameness, marked)
     return [
-        Duplicates(
-            kind,
-            tuple(row.id for row in group),
-            tuple(Path(os.fsdecode(row.path)) for row in group),
-        )
+        Duplicates(kind, tuple(_copy(row) for row in group))
         for kind in asked
         for group in sorted((sorted(group, key=_best) for group in found[kind]), key=lambda g: g[0].path)
     ]
@@ -140,9 +160,7 @@ def _same_pictures(sameness: Sameness, marked: set[tuple[int, int]]) -> list[lis
     found: list[list[PictureRow]] = []
     for members in sameness.pictures():
         group = [sameness.rows[place] for place in members]
-        pieces = (
-            _kept_apart(group, sameness.edges(members), marked) if _holds(group, marked) else [group]
-        )
+        pieces = _kept_apart(group, sameness.edges(members), marked) if _holds(group, marked) else [group]
         found += [piece for piece in pieces if len({row.content_hash for row in piece}) > 1]
     return found
 
@@ -156,9 +174,7 @@ def _same_moments(sameness: Sameness, marked: set[tuple[int, int]]) -> list[list
         if _holds(group, marked):
             timed = sorted(group, key=lambda row: (row.shot_at or "", row.id))
             # Neighbours in time first, then the others: who is kept apart from one stays with the next.
-            edges = sorted(
-                combinations(range(len(timed)), 2), key=lambda pair: (pair[1] - pair[0], pair[0])
-            )
+            edges = sorted(combinations(range(len(timed)), 2), key=lambda pair: (pair[1] - pair[0], pair[0]))
             found += _kept_apart(group, ((timed[i].id, timed[j].id) for i, j in edges), marked)
         else:
             found.append(group)
@@ -181,7 +197,19 @@ def _kept_apart(
     return [[by_id[key] for key in piece] for piece in apart(sorted(by_id), edges, marked)]
 
 
+def _copy(row: PictureRow) -> Copy:
+    return Copy(
+        image_id=row.id,
+        path=Path(os.fsdecode(row.path)),
+        format=row.format,
+        width=row.width,
+        height=row.height,
+        size=row.size,
+        taken_at=None if row.taken_source in db.FILE_TIMES else row.taken_at,
+        modified_at=row.mtime_ns / 1e9,
+    )
+
+
 def _best(row: PictureRow) -> tuple[int, int, int, bytes]:
     """Largest first, then the larger file, then the older one."""
     return -row.width * row.height, -row.size, row.mtime_ns, row.path
-

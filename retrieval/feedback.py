@@ -19,7 +19,7 @@ import numpy as np
 
 from retrieval.db import feedback, reads
 from retrieval.errors import QueryError
-from retrieval.query.fuse import chance, log_odds
+from retrieval.query.fuse import SURE, chance, log_odds
 from retrieval.query.rocchio import moved, reach
 from retrieval.query.terms import Query
 from retrieval.types import path_fields
@@ -86,7 +86,8 @@ class Marks:
             _alike(ids, _held(store, marked), encoder, store, visible) for marked in (self.good, self.bad)
         ]
         odds = moved(log_odds(chances), alike[0], alike[1], ids=ids, good_ids=self.good, bad_ids=self.bad)
-        return np.where(odds == log_odds(chances), chances, chance(odds))
+        # What was not moved keeps its chance, but not one beyond those of the answers themselves.
+        return np.where(odds == log_odds(chances), np.clip(chances, SURE, 1 - SURE), chance(odds))
 
 
 class Feedback:
@@ -205,18 +206,16 @@ def query_key(query: str | Path | Query) -> str:
     return Query(tuple(whole)).normal()
 
 
-_TERM = re.compile(r"(^| \+ )(-?)([\d.e+]+):(?:(text|image)|(concept)):")
+_TERM = re.compile(r"(?:^| \+ )(-?)([\d.e+-]+):(text|image|concept):")
 
 
 def readable(key: str) -> str:
-    """A normal form as a person would write it."""
-
-    def written(found: re.Match[str]) -> str:
-        sign = (" - " if found[2] else " + ") if found[1] else ("- " if found[2] else "")
-        weight = "" if found[3] == "1" else f"{found[3]}:"
-        return f"{sign}{weight}{'@' if found[5] else ''}"
-
-    return _TERM.sub(written, key)
+    """A normal form as a person would write it, what is wanted first."""
+    _, *parts = _TERM.split(key)
+    sums: dict[str, list[str]] = {"": [], "-": []}
+    for sign, weight, kind, value in zip(*(parts[at::4] for at in range(4)), strict=True):
+        sums[sign].append(f"{'' if weight == '1' else weight + ':'}{'@' if kind == 'concept' else ''}{value}")
+    return " - ".join([" + ".join(sums[""]), *sums["-"]])
 
 
 def _ids(state: State, pictures: Picture | Iterable[Picture]) -> list[int]:

@@ -124,4 +124,3 @@ def open_picture(picture: Picture, *, allow_url: bool = False) -> Image.Image:
         return load_image(path)
     except ImageError as error:
         raise type(error)(f"{name} cannot be used as a picture: {error}", reason=error.reason) from error
-

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from retrieval.protocols import Encoder
     from retrieval.query.filters import Filter
     from retrieval.state import State
+    from retrieval.types import Vectors
 
     Ids = NDArray[np.int64]
     Floats = NDArray[np.float64]
@@ -92,23 +94,50 @@ class Ranking:
     def ranked(self, limit: int) -> Ranked:
         """The best `limit` pictures at least, and what spoke for them."""
         store = self.view.store
-        direction = self._direction()
         depth = DEPTH if len(self.terms) == 1 else SUM_DEPTH
-        near, _ = store.search(direction, max(limit, depth), allowed=self.allowed)
-        said = [self._said(term, near) if term.term.weight > 0 else {} for term in self.terms]
-        told = [self._told(term) if term.term.weight > 0 else {} for term in self.terms]
-        keys = {key for part in said for key in part}.union(*told)
-        found = np.array(sorted(keys), np.int64)
+        near, _ = store.search(self.direction, max(limit, depth), allowed=self.allowed)
+        wanted = [term for term in self.terms if term.term.weight > 0]
+        said = [self._said(term, near) for term in wanted]
+        told = [self._told(term) for term in self.terms]
+        keys = {key for part in said for key in part}.union(
+            key for term, part in zip(self.terms, told, strict=True) if term in wanted for key in part
+        )
+        found = np.array(sorted(key for key in keys if self._may_be_found(key)), np.int64)
         block = np.unique(np.concatenate([near[:depth], found]))
         rest = near[depth:][~np.isin(near[depth:], block)]
         ids = np.concatenate([block, rest])
         if len(self.terms) > 1:
             # What one term's words brought in, and what is to be pushed away, is asked of every term.
             said = [self._said(term, ids, limit=0) for term in self.terms]
+        aux = store.aux(ids) if self.second is not None else []
+        found_here = self._judged(ids, store.vectors(ids), aux, said, told)
+        head = np.lexsort((block, -found_here.scores[: len(block)], -found_here.chances[: len(block)]))
+        return found_here.ordered(np.concatenate([head, np.arange(len(block), len(ids))]))
+
+    def about(
+        self, image_id: int | None, vector: NDArray[np.float32], aux: bytes
+    ) -> tuple[Ranked, list[float]]:
+        """What speaks for one picture, of the catalog or not, and its chance by looks for each term."""
+        ids = np.array([0 if image_id is None else image_id], np.int64)
+        known = image_id is not None
+        said = [self._said(term, ids, limit=0) if known else {} for term in self.terms]
+        told = [self._told(term) if known else {} for term in self.terms]
+        looks = [float(self._seen(number, vector[None], [aux])[0]) for number in range(len(self.terms))]
+        return self._judged(ids, vector[None], [aux], said, told), looks
+
+    def _judged(
+        self,
+        ids: Ids,
+        vectors: Vectors,
+        aux: Sequence[bytes],
+        said: Sequence[Mapping[int, words.Said]],
+        told: Sequence[Mapping[int, float]],
+    ) -> Ranked:
+        """What speaks for each of some pictures, in the order given."""
         signals: dict[str, Floats] = {}
         chances: list[tuple[float, Floats]] = []
         for number, term in enumerate(self.terms):
-            looks = self._seen(number, ids)
+            looks = self._seen(number, vectors, aux)
             spoken = _row(ids, {key: found.evidence for key, found in said[number].items()})
             captions = _row(ids, told[number])
             chance = either([looks, spoken, captions])
@@ -117,13 +146,11 @@ class Ranking:
                 signals = {"picture": looks, **_fields(ids, said[number]), "caption": captions}
             else:
                 signals[_name(term)] = chance
-        total = both(chances)
-        scores = np.round(store.vectors(ids) @ direction, SCORE_DIGITS).astype(np.float32)
-        head = np.lexsort((block, -scores[: len(block)], -total[: len(block)]))
-        order = np.concatenate([head, np.arange(len(block), len(ids))])
-        return Ranked(ids, scores, total, signals).ordered(order)
+        scores = np.round(vectors @ self.direction, SCORE_DIGITS).astype(np.float32)
+        return Ranked(ids, scores, both(chances), signals)
 
-    def _direction(self) -> NDArray[np.float32]:
+    @cached_property
+    def direction(self) -> NDArray[np.float32]:
         """The vector to look along: the wanted terms, each in units of its own spread over the catalog.
 
         Cosines of pictures with pictures spread several times wider than those with texts: as they
@@ -139,21 +166,25 @@ class Ranking:
         total = sum(term.term.weight / _spread(sample) * term.vector for term, sample in wanted)
         return np.asarray(total / max(float(np.linalg.norm(total)), 1e-9), np.float32)
 
-    def _seen(self, number: int, ids: Ids) -> Floats:
+    def _seen(self, number: int, vectors: Vectors, aux: Sequence[bytes]) -> Floats:
         """How likely each picture, by its looks, is what a term asks for."""
         term, sample = self.terms[number], self.samples[number]
-        store = self.view.store
-        scores = np.round(store.vectors(ids) @ term.vector, SCORE_DIGITS).astype(np.float32)
+        scores = np.round(vectors @ term.vector, SCORE_DIGITS).astype(np.float32)
         if term.learnt is not None:
             chances = term.learnt.match(scores, sample)
         elif term.text is None:
             chances = self.encoder.match(scores, sample, pair="image-image")
-        elif self.second is not None and len(ids):
-            drawn = Sample(sample, store.aux(store.sampled(allowed=self.view.visible)))
-            chances = self.second.look_again(term.text, term.vector, scores, store.aux(ids), drawn)
+        elif self.second is not None and len(scores):
+            drawn = Sample(sample, self._sampled_aux)
+            chances = self.second.look_again(term.text, term.vector, scores, aux, drawn)
         else:
             chances = self.encoder.match(scores, sample)
         return np.asarray(chances, np.float64)
+
+    @cached_property
+    def _sampled_aux(self) -> list[bytes]:
+        store = self.view.store
+        return store.aux(store.sampled(allowed=self.view.visible))
 
     def _said(self, term: Meant, among: Ids, *, limit: int = FOUND) -> dict[int, words.Said]:
         """What the words around pictures answer to a text: names, descriptions, captions."""

@@ -6,29 +6,16 @@ cropped, brightened and marked copies (docs/duplicates.md): a pair passes only w
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from retrieval.components import Components
-from retrieval.config import cores, default_memory
-from retrieval.errors import CatalogBusy, ImageError
 from retrieval.images.near import FARTHEST, near_pairs
-from retrieval.images.phash import (
-    LEAST_SIDE,
-    PAGE_SIDE,
-    SIGNATURE_BYTES,
-    page_of,
-    read_signatures,
-    same_page,
-    signature,
-)
-from retrieval.types import clamped_ns
+from retrieval.images.phash import PAGE_SIDE, SIGNATURE_BYTES, page_of, read_signatures, same_page
+from retrieval.signatures import CLOSE, open_unchanged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,14 +24,10 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from retrieval.db.duplicates import PictureRow
-    from retrieval.protocols import Progress
-    from retrieval.state import State
     from retrieval.types import Vectors
 
     Places = NDArray[np.int64]
 
-CLOSE = 0.75
-"""Cosine that copies have at least; a copy at a quarter of the size can fall this far."""
 ALIKE = 0.8
 """Cosine that shots of one moment have at least."""
 MOMENT_SECONDS = 5.0
@@ -61,7 +44,6 @@ FLAT = 90
 """From this `flatness` on it may be a page or a screen, and the pixels have the last word."""
 OPEN_PAGES = 256
 TILE = 2048
-PORTION = 256
 
 
 class Sameness:
@@ -177,7 +159,7 @@ class Sameness:
         if place not in self._opened:
             while len(self._opened) >= OPEN_PAGES:
                 del self._opened[next(iter(self._opened))]
-            image = _open(self.rows[place], PAGE_SIDE)
+            image = open_unchanged(self.rows[place], PAGE_SIDE)
             self._opened[place] = None if image is None else page_of(image)
         return self._opened[place]
 
@@ -220,89 +202,6 @@ class Sameness:
             [-1 if row.camera is None else numbers.setdefault(row.camera, len(numbers)) for row in self.rows],
             np.int64,
         )
-
-
-def completed(
-    state: State,
-    rows: Sequence[PictureRow],
-    vectors: Vectors,
-    *,
-    progress: Progress | None = None,
-) -> list[bytes | None]:
-    """Every picture's signature; those that lack one and may be a copy of another are looked at now.
-
-    What is made is kept, unless the catalog is read-only or somebody else is writing to it.
-    A file that is away, or no longer what was indexed, stays without.
-    """
-    stored = [row.signature if len(row.signature or b"") == SIGNATURE_BYTES else None for row in rows]
-    missing = np.array([place for place, one in enumerate(stored) if one is None], np.int64)
-    if not len(missing):
-        return stored
-    missing = missing[_have_neighbours(vectors, missing)]
-    if progress is not None:
-        progress("encode", {"total": len(missing), "done": 0})
-    with ThreadPoolExecutor(cores()) as pool:
-        for start in range(0, len(missing), PORTION):
-            part = missing[start : start + PORTION].tolist()
-            made = list(pool.map(lambda place: _look(rows[place]), part))
-            for place, one in zip(part, made, strict=True):
-                stored[place] = one
-            _keep(state, [(rows[place], one) for place, one in zip(part, made, strict=True) if one])
-            if progress is not None:
-                done = start + len(part)
-                progress("advance", {"total": len(missing), "done": done, "failed": made.count(None)})
-    return stored
-
-
-def _keep(state: State, made: Sequence[tuple[PictureRow, bytes]]) -> None:
-    if state.readonly or not made:
-        return
-    from retrieval.db.duplicates_writes import store_signatures
-
-    try:
-        with state.writer() as writer:
-            store_signatures(writer, [(row.id, row.content_hash, one) for row, one in made])
-    except CatalogBusy:
-        # An indexing run has the lock: the answer is right all the same, and the next one keeps it.
-        return
-
-
-def _have_neighbours(vectors: Vectors, places: Places) -> NDArray[np.bool_]:
-    """Which of the pictures at `places` have any other one that is close by its vector."""
-    found = np.zeros(len(places), np.bool_)
-    for start in range(0, len(places), TILE):
-        own = places[start : start + TILE]
-        best = np.full(len(own), -1.0, np.float32)
-        for begin in range(0, len(vectors), 4 * TILE):
-            scores = vectors[own] @ vectors[begin : begin + 4 * TILE].T
-            inside = np.flatnonzero((own >= begin) & (own < begin + 4 * TILE))
-            scores[inside, own[inside] - begin] = -1.0
-            np.maximum(best, scores.max(1), out=best)
-        found[start : start + TILE] = best >= CLOSE
-    return found
-
-
-def _look(row: PictureRow) -> bytes | None:
-    image = _open(row, LEAST_SIDE)
-    return None if image is None else signature(image)
-
-
-def _open(row: PictureRow, side: int) -> Image.Image | None:
-    """The picture at `side` or larger, if the file is still what was indexed."""
-    from retrieval.images import check_memory, load_image
-
-    path = Path(os.fsdecode(row.path))
-    try:
-        status = path.stat()
-        if (status.st_size, clamped_ns(status.st_mtime_ns)) != (row.size, row.mtime_ns):
-            return None
-        return load_image(
-            path,
-            wanted=lambda width, height: (min(width, side), min(height, side)),
-            permit=lambda needed: check_memory(needed, default_memory() // cores()),
-        )
-    except (OSError, ImageError):
-        return None
 
 
 def _colours_apart(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -169,11 +169,7 @@ class State:
         if not where:
             return View(store, allowed=visible, visible=visible)
         sql, values = where.sql()
-        rows = self.reader.rows(sql, **values)
-        circle = where.circle
-        if circle is not None:
-            rows = [row for row in rows if circle.contains(float(row[1]), float(row[2]))]
-        passing = np.fromiter((row[0] for row in rows), np.int64, len(rows))
+        passing = where.passing(self.reader.rows(sql, **values))
         allowed = np.zeros(len(store.ids), np.bool_)
         places = np.searchsorted(store.ids, passing)
         places[places == len(store.ids)] = 0

@@ -32,6 +32,8 @@ LAYERS = [
     },
     {"retrieval.models"},
     {"retrieval.state"},
+    {"retrieval.clusters", "retrieval.components", "retrieval.signatures"},
+    {"retrieval.sameness", "retrieval.vocabulary"},
     {
         "retrieval.texts",
         "retrieval.tags",

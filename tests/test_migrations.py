@@ -138,7 +138,7 @@ def test_catalog_of_the_first_revision_keeps_its_data_and_gets_words(location: L
     ]
     assert rows(location, "SELECT text_generation, text_epoch FROM encoders") == [(0, 0)]
     assert rows(location, "SELECT rowid FROM image_fts WHERE image_fts MATCH 'wooden'") == [(1,)]
-    assert [finding.kind for finding in examine(location)] == ["texts", "vectors", "files", "cache"]
+    assert [finding.kind for finding in examine(location)] == ["vectors", "texts", "files", "cache"]
 
 
 def test_failed_upgrade_leaves_the_first_revision_as_it_was(

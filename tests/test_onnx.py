@@ -13,7 +13,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -25,6 +25,7 @@ from retrieval.encoders import calibration, exports
 from retrieval.encoders.clip_tokens import ClipTokenizer, JsonTokenizer, clean_text, load_tokenizer
 from retrieval.encoders.onnx import OnnxEncoder, load_open_clip
 from retrieval.errors import CacheCorrupt, ModelUnavailable
+from retrieval.protocols import Pair
 from tests.tiny_clip import tiny_folder, tiny_spec
 
 ROOT = Path(__file__).parent.parent
@@ -105,7 +106,9 @@ def test_both_runtimes_give_the_same_vectors_under_the_same_id(
     assert (pair[0] * pair[1]).sum(axis=1).min() >= 0.9999
     assert pair[0].dtype == np.float32
     scores, sample = pair[0][0], pair[0].ravel()
-    np.testing.assert_array_equal(ours.match(scores, sample), theirs.match(scores, sample))
+    for kinds in get_args(Pair):
+        expected = theirs.match(scores, sample, pair=kinds)
+        np.testing.assert_array_equal(ours.match(scores, sample, pair=kinds), expected)
 
 
 def test_an_export_tells_its_steps_and_measures_itself(made: SimpleNamespace) -> None:
@@ -390,6 +393,27 @@ def test_a_model_with_cosines_of_another_kind_is_judged_by_its_sample_alone() ->
     likely = calibration.match(sample, sample)
     assert (likely[950:] >= calibration.CUTOFF).all()
     assert (likely[:950] >= calibration.CUTOFF).mean() < 0.01
+
+
+@pytest.mark.parametrize("family", ["clip", "siglip"])
+@pytest.mark.parametrize(
+    ("pair", "centre", "spread"), [("image-image", 0.55, 0.08), ("text-text", 0.66, 0.07)]
+)
+@pytest.mark.parametrize("count", [3, 40, 1000])
+def test_pictures_and_texts_among_themselves_have_cosines_of_their_own(
+    family: str, pair: Pair, centre: float, spread: float, count: int
+) -> None:
+    sample = np.random.default_rng(7).normal(centre, spread, count).astype(np.float32)
+    likely = calibration.match(np.array([centre, 0.95], np.float32), sample, family, pair=pair)
+    assert likely[0] < 0.1
+    assert likely[1] > 0.9
+    assert (calibration.match(sample, sample, family, pair=pair) >= calibration.CUTOFF).mean() < 0.01
+
+
+def test_a_text_among_stored_texts_is_judged_as_a_picture_among_pictures() -> None:
+    sample, scores = unrelated(0.16, 500), np.linspace(0, 0.5, 9, dtype=np.float32)
+    one, other = (calibration.match(scores, sample, pair=pair) for pair in ("text-image", "image-text"))
+    np.testing.assert_array_equal(one, other)
 
 
 def test_a_checkpoint_that_never_existed_has_no_export(own: SimpleNamespace) -> None:

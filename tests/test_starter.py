@@ -19,11 +19,11 @@ from PIL import Image
 
 from retrieval.encoders import artifacts, efficientnet, minilm
 from retrieval.encoders.artifacts import artifact, file_sha256, installed_file
-from retrieval.encoders.classes import AUX_BYTES, Posterior, pack, standardise, unpack
+from retrieval.encoders.classes import AUX_BYTES, pack, unpack
 from retrieval.encoders.colour import BLUE, GREEN, GREY, ORANGE, RED, WHITE, asked_colours, colour_fractions
 from retrieval.encoders.starter import NAMES, StarterEncoder, StarterPreparer, strip_request
 from retrieval.errors import MissingDependency, ModelUnavailable, UnknownModel
-from retrieval.protocols import Encoder, SecondStage
+from retrieval.protocols import Encoder, Sample, SecondStage
 from retrieval.registry import load_encoder
 
 FAST = "starter:lite0-fast"
@@ -391,10 +391,12 @@ def test_words_find_the_photo_they_name(normal: StarterEncoder) -> None:
         scores = encoded.vectors @ query
         order = np.argsort(-scores)
         assert names[order[0]] == name, (text, [(names[i], float(scores[i])) for i in order[:3]])
-        again = normal.rescore(text, query, scores[order], [encoded.aux[i] for i in order])
+        sample = Sample(scores, encoded.aux)
+        again = normal.look_again(text, query, scores[order], [encoded.aux[i] for i in order], sample)
         assert names[order[again.argmax()]] == name
         if text == "a cat":
             assert normal.match(scores, scores)[order[0]] >= normal.cutoff
+            assert again[0] >= normal.cutoff > again[1:].max()
 
 
 def test_what_is_kept_beside_a_vector_comes_back(encoder: StarterEncoder) -> None:
@@ -406,47 +408,6 @@ def test_what_is_kept_beside_a_vector_comes_back(encoder: StarterEncoder) -> Non
     np.testing.assert_allclose(top.chances.astype(float).sum(1), 1, atol=5e-3)
     np.testing.assert_allclose(top.colours.astype(float).sum(1), 1, atol=5e-3)
     assert unpack([]).classes.shape == (0, 20)
-
-
-def test_a_record_of_another_length_is_no_error_in_the_second_stage(encoder: StarterEncoder) -> None:
-    query = encoder.encode_texts(["red car"])[0]
-    scores = np.array([0.5, 0.4], np.float32)
-    order = encoder.rescore("red car", query, scores, [b"", b"short"])
-    assert np.isfinite(order).all()
-    assert order[0] > order[1]
-    assert encoder.rescore("red car", query, scores[:0], []).shape == (0,)
-    assert encoder.rescore("red car", query, scores[:1], [b""]).shape == (1,)
-
-
-def record(classes: list[int], colour: int) -> bytes:
-    filled = (classes + [c for c in range(20) if c not in classes])[:20]
-    chances = np.zeros((1, 20), np.float16)
-    chances[0, : len(classes)] = 1 / len(classes)
-    colours = np.zeros((1, 11), np.float16)
-    colours[0, colour] = 1
-    return pack(Posterior(np.array([filled], np.uint16), chances, colours))[0]
-
-
-def test_the_second_stage_knows_what_a_class_is(encoder: StarterEncoder) -> None:
-    tabby, sports_car = record([281], GREY), record([817], GREY)
-    scores = np.array([0.5, 0.5], np.float32)
-    for text, winner in (("a cat", 0), ("a vehicle on the road", 1), ("an animal", 0)):
-        again = encoder.rescore(text, encoder.encode_texts([text])[0], scores, [tabby, sports_car])
-        assert int(again.argmax()) == winner, text
-
-
-def test_colour_counts_only_when_the_query_says_one(encoder: StarterEncoder) -> None:
-    red, blue = record([817], RED), record([817], BLUE)
-    scores = np.array([0.5, 0.5], np.float32)
-    for text, higher in (("red car", 0), ("blue car", 1)):
-        again = encoder.rescore(text, encoder.encode_texts([text])[0], scores, [red, blue])
-        assert int(again.argmax()) == higher
-    again = encoder.rescore("car", encoder.encode_texts(["car"])[0], scores, [red, blue])
-    assert again[0] == again[1]
-
-
-def test_equal_values_have_no_standing() -> None:
-    assert standardise(np.full(4, 0.3, np.float32)).tolist() == [0, 0, 0, 0]
 
 
 @pytest.mark.parametrize(
@@ -503,32 +464,6 @@ def test_colour_words_are_told_from_names(text: str, colours: list[int]) -> None
 )
 def test_the_asking_is_taken_from_the_thing(asked: str, thing: str) -> None:
     assert strip_request(asked) == thing
-
-
-@pytest.mark.parametrize("count", [0, 1, 5, 20, 300, 100_000])
-def test_a_match_is_a_chance_and_grows_with_the_score(count: int, encoder: StarterEncoder) -> None:
-    sample = np.random.default_rng(count).normal(0.26, 0.1, count).astype(np.float32)
-    scores = np.linspace(-1, 1, 201, dtype=np.float32)
-    match = encoder.match(scores, sample)
-    assert match.dtype == np.float32
-    assert match.min() >= 0
-    assert match.max() <= 1
-    assert (np.diff(match) >= 0).all()
-    # What a clear hit and a clear miss score in real catalogs of any size.
-    clear, miss = encoder.match(np.array([0.78, 0.35], np.float32), sample)
-    assert clear >= 0.9
-    assert miss < 0.15
-
-
-def test_a_catalog_of_one_thing_still_shows_it(encoder: StarterEncoder) -> None:
-    scores = np.random.default_rng(0).normal(0.75, 0.04, 1000).astype(np.float32)
-    assert (encoder.match(scores, scores) >= encoder.cutoff).mean() > 0.95
-
-
-def test_a_fair_draw_gives_the_match_of_the_whole_catalog(encoder: StarterEncoder) -> None:
-    sample = np.random.default_rng(3).normal(0.24, 0.1, 4000).astype(np.float32)
-    some = np.array([0.4, 0.55, 0.7], np.float32)
-    np.testing.assert_allclose(encoder.match(some, sample), encoder.match(some, sample[::8]), atol=0.02)
 
 
 def test_the_sums_known_are_those_of_the_installed_packages() -> None:

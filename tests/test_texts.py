@@ -5,17 +5,19 @@ from __future__ import annotations
 import io
 import json
 import os
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import Result
+from PIL import Image
 
 from indexer import IndexReport
 from retrieval import Catalog
-from retrieval.db.reader import open_reader
 from retrieval.db.words import said
+from retrieval.doctor import examine
 from retrieval.encoders.toy import ToyEncoder
 from retrieval.errors import CatalogError, QueryError
 from tests.conftest import draw, json_lines
@@ -252,3 +254,138 @@ def test_an_open_file_needs_a_format(catalog: Path) -> None:
         with pytest.raises(QueryError, match="format"):
             opened.texts.add(io.BytesIO(b"x"))
         assert opened.texts.add(io.BytesIO(b"x"), form="txt").added == 1
+
+
+def sidecars(place: Path) -> list[tuple[str, str | None]]:
+    return [(text, name) for text, _, name in listed(place, source="sidecar")]
+
+
+def test_a_text_beside_a_picture_is_taken_up_changed_and_taken_away(
+    catalog: Path, photos: Path, index: Callable[..., IndexReport]
+) -> None:
+    """All without any change of the pictures themselves."""
+    write(photos / "red.png.txt", "a kayak\n")
+    write(photos / "trip" / "white.txt", "a lighthouse")
+    assert index(photos).texts == 2
+    assert sidecars(catalog) == [("a kayak", "red.png"), ("a lighthouse", "white.png")]
+    assert found(catalog, "kayak") == {"red.png"}
+    assert vectors(catalog) == 2
+    assert index(photos).texts == 0
+    os.utime(write(photos / "red.png.txt", "a canoe"), ns=(1, 1))
+    (photos / "trip" / "white.txt").unlink()
+    assert index(photos).texts == 2
+    assert sidecars(catalog) == [("a canoe", "red.png")]
+    assert (found(catalog, "kayak"), found(catalog, "canoe")) == (set(), {"red.png"})
+    assert vectors(catalog) == 1
+
+
+def test_a_text_that_fits_no_picture_or_several_is_left_alone(
+    catalog: Path, photos: Path, index: Callable[..., IndexReport]
+) -> None:
+    draw(photos / "red.jpg", "red", mark=5)
+    for name in ("readme.txt", "red.txt", "green.png.txt.txt"):
+        write(photos / name, "words")
+    write(photos / "green.txt", " \n")
+    (photos / "blue.txt").write_bytes(b"PK\x03\x04\x00\x00")
+    write(photos / "yellow.txt", "x" * (1 << 20) + "x")
+    index(photos)
+    assert sidecars(catalog) == []
+    assert index(photos).texts == 0
+
+
+def test_sidecars_that_say_nothing_do_not_keep_a_run_busy(
+    catalog: Path, photos: Path, index: Callable[..., IndexReport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(photos / "green.txt", "")
+    write(photos / "red.txt", "said")
+    (photos / "broken.png").write_bytes(b"no picture")
+    write(photos / "broken.txt", "of a picture that cannot be read")
+    index(photos)
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("nothing is to be written")
+
+    monkeypatch.setattr("retrieval.db.queries.Writer.__init__", refuse)
+    index(photos)
+
+
+def test_texts_stay_with_a_picture_that_moves_and_go_with_one_that_is_forgotten(
+    catalog: Path, photos: Path, index: Callable[..., IndexReport]
+) -> None:
+    write(photos / "red.png.txt", "a kayak")
+    with Catalog(catalog) as opened:
+        opened.texts.add([{"text": "a zeppelin", "image": str(photos / "red.png")}])
+    index(photos)
+    (photos / "red.png").rename(photos / "trip" / "boat.png")
+    index(photos)
+    assert listed(catalog) == [("a zeppelin", "added", "boat.png"), ("a kayak", "sidecar", "boat.png")]
+    (photos / "red.png.txt").rename(photos / "trip" / "boat.txt")
+    index(photos)
+    assert listed(catalog) == [("a zeppelin", "added", "boat.png"), ("a kayak", "sidecar", "boat.png")]
+    with Catalog(catalog) as opened:
+        assert opened.forget(photos / "trip" / "boat.png") == 1
+    assert listed(catalog) == []
+    assert vectors(catalog) == 0
+
+
+def test_a_text_on_a_disk_that_is_away_or_left_out_stays(
+    catalog: Path, photos: Path, index: Callable[..., IndexReport]
+) -> None:
+    write(photos / "trip" / "white.txt", "a lighthouse")
+    index(photos)
+    index(photos, exclude=["trip/"])
+    assert sidecars(catalog) == [("a lighthouse", "white.png")]
+    (photos / "trip").chmod(0)
+    try:
+        index(photos)
+    finally:
+        (photos / "trip").chmod(0o755)
+    assert sidecars(catalog) == [("a lighthouse", "white.png")]
+
+
+def test_what_a_picture_carries_of_words_is_found_and_follows_it(
+    tmp_path: Path, index: Callable[..., IndexReport]
+) -> None:
+    def described(path: Path, colour: str, text: str) -> None:
+        exif = Image.Exif()
+        exif[0x010E] = text
+        draw(path, colour, exif=exif)
+
+    place, file = tmp_path / "catalog", tmp_path / "p" / "a.jpg"
+    described(file, "red", "a kayak at the pier")
+    index(tmp_path / "p")
+    assert listed(place) == [("a kayak at the pier", "embedded", "a.jpg")]
+    assert vectors(place) == 1
+    (tmp_path / "p" / "copy.jpg").write_bytes(file.read_bytes())
+    index(tmp_path / "p")
+    assert [name for _, _, name in listed(place)] == ["a.jpg", "copy.jpg"]
+    described(file, "red", "a canoe")
+    index(tmp_path / "p")
+    assert listed(place) == [
+        ("a kayak at the pier", "embedded", "copy.jpg"),
+        ("a canoe", "embedded", "a.jpg"),
+    ]
+    assert (found(place, "kayak"), found(place, "canoe")) == ({"copy.jpg"}, {"a.jpg"})
+    described(file, "red", "")
+    index(tmp_path / "p")
+    assert [name for _, _, name in listed(place)] == ["copy.jpg"]
+
+
+def test_damaged_words_and_text_vectors_are_found_and_mended(
+    catalog: Path, photos: Path, index: Callable[..., IndexReport]
+) -> None:
+    with Catalog(catalog) as opened:
+        opened.texts.add(["a kayak", {"text": "a canoe", "image": 1}])
+    assert examine(catalog) == []
+    with sqlite3.connect(catalog / "catalog.db") as connection:
+        connection.execute("UPDATE text_embeddings SET vector = zeroblob(64) WHERE text_id = 1")
+        connection.execute("DELETE FROM image_words WHERE image_id = 2")
+        connection.execute("INSERT INTO image_fts (rowid, name) VALUES (1, 'barge')")
+    connection.close()
+    assert {finding.kind for finding in examine(catalog)} == {"words", "texts"}
+    assert all(finding.mended for finding in examine(catalog, fix=True))
+    assert [finding.kind for finding in examine(catalog)] == ["texts"]
+    index(photos)
+    assert examine(catalog) == []
+    assert found(catalog, "canoe") == {"blue.png"}
+    assert found(catalog, "barge") == set()

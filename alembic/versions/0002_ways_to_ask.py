@@ -19,12 +19,23 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
+FILTERED = (
+    ("taken_at",),
+    ("latitude", "longitude"),
+    ("camera_make", "camera_model"),
+    ("width", "height"),
+    ("format",),
+)
 COLUMNS = ("name", "described", "told", "seen")
 PART = 1000
 
 
 def upgrade() -> None:
     number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+    for name in ("taken_at", "latitude"):
+        op.drop_index(f"ix_images_{name}", "images")
+    for columns in FILTERED:
+        op.create_index(f"ix_images_{columns[0]}", "images", [*columns, "missing_at"])
     op.add_column("images", sa.Column("phash", sa.LargeBinary(), nullable=True))
     op.add_column("images", sa.Column("ocr", sa.Text(), nullable=True))
     op.add_column("encoders", sa.Column("text_generation", number, nullable=False, server_default="0"))
@@ -73,7 +84,7 @@ def upgrade() -> None:
         _to("image_tags", "encoder_id", "encoders", "SET NULL"),
         sa.PrimaryKeyConstraint("image_id", "tag", name="pk_image_tags"),
     )
-    op.create_index("ix_image_tags_tag_kept", "image_tags", ["tag", "kept"])
+    op.create_index("ix_image_tags_tag", "image_tags", ["tag", "kept", "image_id"])
     op.create_table(
         "not_duplicates",
         sa.Column("first_id", number, nullable=False),

@@ -51,13 +51,16 @@ def limit_option(command: F) -> F:
 
 def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say which pictures may be found at all; the command gets them as `where`."""
-    names = ("folder", "after", "before", "camera", "near")
+    names = ("folder", "after", "before", "camera", "near", "orientation", "min_size", "type", "tags")
 
     @functools.wraps(command)
     def filtered(**options: Any) -> Any:
         from retrieval.query.filters import Filter
 
-        return command(where=Filter(**{name: options.pop(name) for name in names}), **options)
+        where = Filter(**{name: options.pop(name) for name in names})
+        if where.place is not None:
+            click.echo(f"Near {safe(str(where.area))}.", err=True)
+        return command(where=where, **options)
 
     for option in reversed(
         [
@@ -68,7 +71,27 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--after", metavar="DATE", help="Taken then or later: 2023, 2023-07 or 2023-07-15."),
             click.option("--before", metavar="DATE", help="Taken earlier than that."),
             click.option("--camera", metavar="TEXT", help="Camera make or model contains this."),
-            click.option("--near", metavar="LAT,LON,KM", help="Taken within KM kilometres of a place."),
+            click.option(
+                "--near", metavar="PLACE",
+                help='Taken near a town ("Bergen", "Bergen, Norway, 30"), in a country, or LAT,LON,KM.',
+            ),
+            click.option(
+                "--orientation",
+                type=click.Choice(["landscape", "portrait", "square"], case_sensitive=False),
+                help="Which way the picture lies.",
+            ),
+            click.option(
+                "--min-size", metavar="SIZE",
+                help="At least this large: 1000 (longer side), 1920x1080 or 12MP.",
+            ),
+            click.option(
+                "--type", metavar="TYPE",
+                help="Kind of file: jpeg, png, heic, raw ...; several with commas.",
+            ),
+            click.option(
+                "--tag", "tags", multiple=True, metavar="TAG",
+                help="Has this tag; repeat it for several.",
+            ),
         ]
     ):  # fmt: skip
         filtered = option(filtered)

@@ -59,7 +59,7 @@ def add(files: tuple[str, ...], catalog: str | None, form: str | None, as_json: 
         StopSignals() as stop,
     ):
         for name in files:
-            given: str | BinaryIO = click.get_binary_stream("stdin") if name == "-" else name
+            given: str | BinaryIO = sys.stdin.buffer if name == "-" else name
             report = opened.texts.add(given, form=form, progress=line, stopped=stop.is_set)
             if as_json:
                 echo_json([{"file": name, **report.as_dict()}])

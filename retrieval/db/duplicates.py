@@ -58,18 +58,27 @@ COLUMNS = (
 def pictures(reader: Reader) -> list[PictureRow]:
     """Every picture that is not missing, by id."""
     sql = f"SELECT {COLUMNS} FROM images WHERE missing_at IS NULL ORDER BY id"
-    return [
-        PictureRow(
-            int(image_id),
-            bytes(path),
-            int(size),
-            int(mtime_ns),
-            bytes(content_hash),
-            *rest,
-            None if signature is None else bytes(signature),
+    found = []
+    for image_id, path, size, mtime_ns, content_hash, *facts, signature in reader.stream(sql):
+        kind, width, height, taken_at, taken_source, make, model = facts
+        found.append(
+            PictureRow(
+                int(image_id),
+                bytes(path),
+                int(size),
+                int(mtime_ns),
+                bytes(content_hash),
+                kind,
+                width,
+                height,
+                taken_at,
+                taken_source,
+                make,
+                model,
+                None if signature is None else bytes(signature),
+            )
         )
-        for image_id, path, size, mtime_ns, content_hash, *rest, signature in reader.stream(sql)
-    ]
+    return found
 
 
 def not_duplicates(reader: Reader) -> set[tuple[int, int]]:
@@ -78,9 +87,7 @@ def not_duplicates(reader: Reader) -> set[tuple[int, int]]:
     return {(int(first), int(second)) for first, second in rows}
 
 
-def image_ids(
-    reader: Reader, named: Iterable[int | str | os.PathLike[str]], catalog: str
-) -> list[int]:
+def image_ids(reader: Reader, named: Iterable[int | str | os.PathLike[str]], catalog: str) -> list[int]:
     """The ids of pictures named by path or by id; one that is not in the catalog is an error."""
     found: list[int] = []
     for picture in named:

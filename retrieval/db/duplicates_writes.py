@@ -20,13 +20,8 @@ def store_signatures(writer: Writer, signatures: Sequence[tuple[int, bytes, byte
     """Keep (image id, content hash, signature); a picture whose content changed meanwhile keeps its own."""
     if not signatures:
         return
-    statement = (
-        update(Image.__table__)
-        .where(
-            Image.__table__.c.id == bindparam("of"), Image.__table__.c.content_hash == bindparam("made_of")
-        )
-        .values(phash=bindparam("made"))
-    )
+    same = (Image.id == bindparam("of")) & (Image.content_hash == bindparam("made_of"))
+    statement = update(Image).where(same).values(phash=bindparam("made"))
     rows = [{"of": image_id, "made_of": content, "made": made} for image_id, content, made in signatures]
     with writer.transaction() as connection:
         connection.execute(statement, rows)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from retrieval.config import Location
     from retrieval.db.reader import Reader
     from retrieval.db.wording import Asked
 
@@ -56,6 +57,30 @@ def full_text(reader: Reader) -> FullText | None:
     if reader.dialect == "sqlite":
         return _Fts5(reader)
     return _TsVector(reader) if reader.dialect == "postgresql" else None
+
+
+def index_problem(location: Location, reader: Reader) -> str:
+    """What FTS5 finds wrong between its index and the words; empty where nothing is, or nothing can be said.
+
+    Asking it counts as writing, so that it is not asked where another process is at it,
+    nor on a medium that takes no writing. Nothing is changed.
+    """
+    if reader.dialect != "sqlite":
+        return ""
+    connection = sqlite3.connect(
+        f"{location.database.as_uri()}?mode=rw", uri=True, timeout=1, isolation_level=None
+    )
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        # With the rank, the words themselves are compared too, not only the index with itself.
+        connection.execute("INSERT INTO image_fts (image_fts, rank) VALUES ('integrity-check', 1)")
+    except sqlite3.OperationalError:
+        return ""
+    except sqlite3.DatabaseError as error:
+        return str(error)
+    finally:
+        connection.close()
+    return ""
 
 
 class _Stems:

@@ -65,8 +65,17 @@ class Image(Base):
         Index("ix_images_content_hash", "content_hash"),
         Index("ix_images_size", "size"),
         Index("ix_images_missing_at", "missing_at"),
-        Index("ix_images_taken_at", "taken_at"),
-        Index("ix_images_latitude", "latitude"),
+        # Each answers a filter from the index alone, also what is hidden.
+        *(
+            Index(f"ix_images_{columns[0]}", *columns, "missing_at")
+            for columns in (
+                ("taken_at",),
+                ("latitude", "longitude"),
+                ("camera_make", "camera_model"),
+                ("width", "height"),
+                ("format",),
+            )
+        ),
         # An id is never given twice, so that nothing which remembers one can mean another picture.
         {"sqlite_autoincrement": True},
     )
@@ -221,7 +230,7 @@ class ImageTag(Base):
     """
 
     __tablename__ = "image_tags"
-    __table_args__ = (Index("ix_image_tags_tag_kept", "tag", "kept"),)
+    __table_args__ = (Index("ix_image_tags_tag", "tag", "kept", "image_id"),)
 
     image_id: Mapped[int] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"), primary_key=True)
     tag: Mapped[str] = mapped_column(String(255), primary_key=True)

@@ -16,7 +16,10 @@ MODEL, PERSON = "model", "person"
 
 def vocabulary(reader: Reader) -> list[tuple[str, str]]:
     """Every tag and what is looked for, by tag."""
-    return [(str(tag), str(prompt)) for tag, prompt in reader.rows("SELECT tag, prompt FROM vocabulary ORDER BY tag")]
+    return [
+        (str(tag), str(prompt))
+        for tag, prompt in reader.rows("SELECT tag, prompt FROM vocabulary ORDER BY tag")
+    ]
 
 
 def counts(reader: Reader) -> dict[str, int]:

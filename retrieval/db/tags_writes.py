@@ -22,7 +22,9 @@ def put_vocabulary(writer: Writer, entries: Sequence[tuple[str, str]], *, replac
     With `replace` every other tag goes. Any change makes the model's tags due anew: they compete.
     """
     with writer.transaction() as connection:
-        known = {row.tag: row.prompt for row in connection.execute(select(VocabularyRow.tag, VocabularyRow.prompt))}
+        known = {
+            row.tag: row.prompt for row in connection.execute(select(VocabularyRow.tag, VocabularyRow.prompt))
+        }
         gone = sorted(known.keys() - {tag for tag, _ in entries}) if replace else []
         changed = [(tag, prompt) for tag, prompt in entries if known.get(tag) != prompt]
         _remove(connection, gone)
@@ -53,7 +55,7 @@ def remove_tag(writer: Writer, tag: str) -> bool:
 def store_tags(
     writer: Writer, encoder_id: int, image_ids: Sequence[int], rows: Sequence[tuple[int, str, float, bool]]
 ) -> None:
-    """Put what the model says of some pictures, (image id, tag, confidence, kept), in place of what it said."""
+    """Put what the model says of pictures in place of what it said: (image id, tag, confidence, kept)."""
     with writer.transaction() as connection:
         there: set[int] = set()
         for part in _chunks(image_ids):

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from retrieval.db.reader import Reader, chunks
-from retrieval.db.wording import OWN, READ
 from retrieval.types import under
 
-ADDED, SIDECAR, EMBEDDED, OCR = "added", "sidecar", OWN[0], READ[0]
+ADDED, SIDECAR, EMBEDDED, OCR = "added", "sidecar", "embedded", "ocr"
 """Where a text comes from; those who add one may name other sources."""
 UPKEPT = (SIDECAR, EMBEDDED, OCR)
 """Sources that indexing looks after."""

@@ -14,16 +14,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from retrieval.db.texts import EMBEDDED, OCR
+
 MAX_CHARS = 2000
 """What is searched of each kind of words around a picture; a longer text is kept whole elsewhere."""
 MAX_QUESTION = 2000
 MAX_TOKEN = 40
 KINDS = ("name", "described", "told", "seen")
 """The kinds of words around a picture: columns of `image_words`."""
-OWN = ("embedded",)
-"""Sources of texts that only repeat what the picture's row says."""
-READ = ("ocr",)
-"""Sources of texts that were read in the picture."""
 BORDER = " / "
 """Stands between a file's name and each of its folders."""
 
@@ -112,8 +110,8 @@ def words_of(
 ) -> dict[str, str]:
     """The words around a picture from its row and from its texts, each text with its source."""
     described = [image["title"], image["description"], *(image["keywords"] or ())]
-    told = [text for source, text in texts if source not in OWN + READ]
-    seen = [text for source, text in texts if source in READ]
+    told = [text for source, text in texts if source not in (EMBEDDED, OCR)]
+    seen = [text for source, text in texts if source == OCR]
     return {
         "name": place_words(bytes(image["path"]), roots),
         **{

@@ -44,7 +44,7 @@ FRUIT = re.compile(r"\boranges\b|(?:^|\b(?:an|the|one|and|or)\s+)orange(?=$|\s+(
 # What a share means. Printed by benchmarks/calibrate_starter.py: the mean shares over the photos of the
 # development set, as good as `USUAL_COUNT` pictures of the catalog's own.
 USUAL = np.array(
-    [0.151, 0.201, 0.265, 0.035, 0.024, 0.054, 0.063, 0.091, 0.002, 0.016, 0.206], dtype=np.float32
+    [0.151, 0.2, 0.265, 0.035, 0.024, 0.054, 0.063, 0.091, 0.002, 0.016, 0.206], dtype=np.float32
 )
 USUAL_COUNT = 30
 FAINT = 0.03

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from retrieval.encoders.clip_tokens import Tokenizer
-    from retrieval.protocols import Encoder
+    from retrieval.protocols import Encoder, Pair
     from retrieval.types import Prepared, Vectors
 
 IMAGE_BATCH = 8
@@ -111,8 +111,10 @@ class OnnxEncoder:
             parts.append(session.run(None, {"tokens": tokens})[0])
         return np.concatenate(parts)
 
-    def match(self, scores: NDArray[np.float32], sample: NDArray[np.float32]) -> NDArray[np.float32]:
-        return calibration.match(scores, sample, self.family)
+    def match(
+        self, scores: NDArray[np.float32], sample: NDArray[np.float32], *, pair: Pair = "text-image"
+    ) -> NDArray[np.float32]:
+        return calibration.match(scores, sample, self.family, pair=pair)
 
     @cached_property
     def tokenizer(self) -> Tokenizer:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from retrieval.encoders.clip_tokens import Tokenizer
+    from retrieval.protocols import Pair
     from retrieval.types import Prepared, Vectors
 
 PREPROCESSING = 1
@@ -158,8 +159,10 @@ class OpenClipEncoder:
             parts.append(self._run(self._text_tower, self.tokenizer(texts[start : start + TEXT_BATCH])))
         return np.concatenate(parts)
 
-    def match(self, scores: NDArray[np.float32], sample: NDArray[np.float32]) -> NDArray[np.float32]:
-        return calibration.match(scores, sample, self.family)
+    def match(
+        self, scores: NDArray[np.float32], sample: NDArray[np.float32], *, pair: Pair = "text-image"
+    ) -> NDArray[np.float32]:
+        return calibration.match(scores, sample, self.family, pair=pair)
 
     def write_onnx(self, folder: Path) -> None:
         """Write both towers as `image.onnx` and `text.onnx`, unoptimised; raises what torch raises."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
+    from retrieval.protocols import Pair
     from retrieval.types import Vectors
 
 SIDE = 16
@@ -114,7 +115,14 @@ class ToyEncoder:
                     row[len(NAMES) + zlib.crc32(word.encode("utf-8", "replace")) % OTHER_WORDS] += 1
         return _normalised(rows)
 
-    def match(self, scores: NDArray[np.float32], sample: NDArray[np.float32]) -> NDArray[np.float32]:  # noqa: ARG002
+    def match(
+        self,
+        scores: NDArray[np.float32],
+        sample: NDArray[np.float32],  # noqa: ARG002
+        *,
+        pair: Pair = "text-image",  # noqa: ARG002
+    ) -> NDArray[np.float32]:
+        """The score itself: pictures and texts are shares of the same colours, whatever the pair."""
         return np.clip(scores, 0, 1).astype(np.float32)
 
 

@@ -109,9 +109,7 @@ def same_page(first: Image.Image, second: Image.Image) -> bool:
 
     size = min(first.size, second.size, key=lambda size: size[0] * size[1])
     one, other = (
-        np.asarray(
-            image.resize(size, Resampling.LANCZOS).filter(ImageFilter.BoxBlur(PAGE_BLUR)), np.float32
-        )
+        np.asarray(image.resize(size, Resampling.LANCZOS).filter(ImageFilter.BoxBlur(PAGE_BLUR)), np.float32)
         for image in (first, second)
     )
     gain = float((one * other).sum() / max(float((one * one).sum()), 1.0))
@@ -120,13 +118,11 @@ def same_page(first: Image.Image, second: Image.Image) -> bool:
     rows = np.linspace(0, difference.shape[0], down, endpoint=False).astype(int)
     columns = np.linspace(0, difference.shape[1], across, endpoint=False).astype(int)
     sums = np.add.reduceat(np.add.reduceat(difference, rows, axis=0), columns, axis=1)
-    areas = np.outer(
-        np.diff([*rows, difference.shape[0]]), np.diff([*columns, difference.shape[1]])
-    )
+    areas = np.outer(np.diff([*rows, difference.shape[0]]), np.diff([*columns, difference.shape[1]]))
     return float((sums / areas).max()) <= PAGE_LEVELS
 
 
-def _signs(waves: NDArray[np.float32]) -> bytes:
+def _signs(waves: NDArray[np.floating]) -> bytes:
     """A bit for each wave: whether it is stronger than the middle one of them all."""
     return np.packbits(waves > np.median(waves)).tobytes()
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from retrieval.query.fuse import chance, log_odds
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -33,6 +35,8 @@ STEPS = 50
 CLOSE_ENOUGH = 1e-4
 LEAST_GAP = 0.05
 SCALE_STEPS = 2001
+TOWARDS_RECALL = 0.5
+"""Added to the log-odds of a match: a picture too many costs a glance, one too few is not found."""
 
 
 class Direction(NamedTuple):
@@ -80,7 +84,8 @@ class Learnt:
             if enough.any():
                 even = float(steps[int(enough.argmax())])
                 values += np.float32((even - typical) / 2)
-        return self.encoder.match(values, likened, pair="image-image")
+        odds = log_odds(self.encoder.match(values, likened, pair="image-image")) + TOWARDS_RECALL
+        return chance(odds).astype(np.float32)
 
 
 def learn(good: Vectors, bad: Vectors, drawn: Vectors) -> Direction:
@@ -129,9 +134,9 @@ def _head(good: Vectors, bad: Vectors, drawn: Vectors, prototype: Floats) -> Flo
     share, odds = np.zeros(len(pictures)), start
     reached = cost(share, odds)
     for _ in range(STEPS):
-        chance = 1 / (1 + np.exp(-odds))
-        root = np.sqrt(np.maximum(weight * chance * (1 - chance), 1e-12))
-        aim = root * (odds - start) + weight * (wanted - chance) / root
+        likely = chance(odds)
+        root = np.sqrt(np.maximum(weight * likely * (1 - likely), 1e-12))
+        aim = root * (odds - start) + weight * (wanted - likely) / root
         system = np.eye(len(pictures)) + root[:, None] * alike * root
         change = root * np.linalg.solve(system, aim) - share
         step = 1.0

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 # Chosen with benchmarks/feedback.py; see docs/decisions/0010-feedback-as-evidence.md.
-RISE = 3.0
+RISE = 2.0
 """What any number of good answers can add to the log-odds of a picture just like them."""
-FALL = 1.5
+FALL = 1.0
 """What bad ones can take: less, because a picture is wrong for reasons of its own."""
 FIRST = 1.0
 """One answer counts half, two count two thirds: a slip of the finger does not decide."""
