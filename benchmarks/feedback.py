@@ -261,7 +261,7 @@ def ndcg(scores: Floats, grades: NDArray[np.int64]) -> float:
 
 
 def gain(grades: NDArray[np.int64]) -> float:
-    return sum((2.0**grade - 1) / log2(rank + 2) for rank, grade in enumerate(grades[:DEPTH].tolist()))
+    return sum((float(2**grade) - 1) / log2(rank + 2) for rank, grade in enumerate(grades[:DEPTH].tolist()))
 
 
 def found(scores: Floats, grades: NDArray[np.int64]) -> float:

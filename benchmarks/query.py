@@ -72,10 +72,13 @@ assert opened.fresh
 hidden = reads.hidden_ids(reader)
 mark("map the vectors")
 ids, scores = store.search(vector, 50)
-matches = encoder.match(scores, store.sample(vector))
+sample = store.sample(vector)
+matches = encoder.match(scores, sample)
 mark("search")
-if hasattr(encoder, "rescore"):
-    encoder.rescore(query, vector, scores, store.aux(ids))
+if hasattr(encoder, "look_again"):
+    from retrieval.protocols import Sample
+    drawn = Sample(sample, store.aux(store.sampled()))
+    matches = encoder.look_again(query, vector, scores, store.aux(ids), drawn)
     mark("second stage")
 import json
 shown = reads.shown(reader, ids[:10].tolist())

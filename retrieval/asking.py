@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from retrieval.config import DEFAULT_LIMIT, RERANK_DEPTH, RERANK_SECONDS
 from retrieval.db import reads
 from retrieval.errors import ModelError, QueryError
+from retrieval.feedback import Feedback
 from retrieval.meaning import find_picture, meant, open_picture, picture_vector
 from retrieval.query.filters import Filter
 from retrieval.query.terms import Query
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from retrieval.db.reader import Reader
     from retrieval.explain import Explanation
+    from retrieval.feedback import Marks
     from retrieval.protocols import Encoder, Progress, Reranker
     from retrieval.query.terms import Picture
     from retrieval.ranking import Ranked
@@ -28,10 +30,15 @@ if TYPE_CHECKING:
 
 Sort = Literal["relevance", "date"]
 SORTS = ("relevance", "date")
-AROUND = ("name", "folder", "described", "told", "caption", "seen")
+AROUND = ("name", "folder", "described", "told", "caption", "seen", "feedback")
 """Signals from the words around a picture: most pictures have none of them."""
-AUTO, OWN, NOTHING = "auto", "classes", "none"
-"""What `rerank` may name besides a reranker: the best at hand, the encoder's own second stage, nothing."""
+AUTO, REGIONS, OWN, NOTHING = "auto", "regions", "classes", "none"
+"""What `rerank` may name besides a reranker: the best at hand, the best built in, the encoder's own
+second stage, nothing."""
+
+
+Known = int | str | os.PathLike[str]
+"""A picture of the catalog, by id or path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,8 @@ class Asked:
     rerank_depth: int = RERANK_DEPTH
     rerank_seconds: float | None = RERANK_SECONDS
     allow_url: bool = False
+    good: Sequence[Known] = ()
+    bad: Sequence[Known] = ()
     progress: Progress | None = None
 
     def checked(self) -> Asked:
@@ -84,6 +93,7 @@ def search(state: State, query: Query, asked: Asked, *, without: Sequence[int] =
     info = state.active()
     encoder = state.encoder(info)
     reranker = _reranker(asked.rerank, encoder)
+    marks = Feedback(state).marks(query, good=asked.good, bad=asked.bad)
     # What is slow happens outside the lock, so that threads wait for the model, not for each other.
     terms = meant(state, info, encoder, query, allow_url=asked.allow_url)
     with state.snapshot() as reader:
@@ -95,13 +105,15 @@ def search(state: State, query: Query, asked: Asked, *, without: Sequence[int] =
             asked.where or Filter(),
             second=asked.rerank != NOTHING,
             without=without,
+            marks=marks,
         )
         wanted = asked.limit if reranker is None else max(asked.limit, asked.rerank_depth)
         least = encoder.cutoff if asked.min_match is None else asked.min_match
         hits, closest = _hits(reader, ranking.ranked(wanted), wanted, least if asked.cutoff else 0.0)
-    notes: list[str] = []
+    notes = _notes(query, encoder, marks)
     if reranker is not None:
-        hits, notes = _reranked(state, reranker, query, asked, hits)
+        hits, said = _reranked(state, reranker, query, asked, hits)
+        notes += said
     hits = hits[: asked.limit]
     if asked.sort == "date":
         hits.sort(key=lambda hit: hit.taken_at or "", reverse=True)
@@ -211,22 +223,25 @@ def is_reranker(spec: str) -> bool:
     """Whether `rerank` could mean this, and not a query that stands in its place."""
     from retrieval.rerankers import home_of
 
-    return spec in (AUTO, OWN, NOTHING) or home_of(spec.partition(":")[0]) is not None
+    return spec in (AUTO, REGIONS, OWN, NOTHING) or home_of(spec.partition(":")[0]) is not None
 
 
 def _reranker(name: str | None, encoder: Encoder) -> Reranker | None:
     """The model that is to look at pictures and words together; None for the encoder's own second stage."""
     from retrieval.protocols import SecondStage
     from retrieval.rerankers import load_reranker
+    from retrieval.rerankers.checkpoints import BLIP, find
 
     looks_again = isinstance(encoder, SecondStage)
-    if name in (None, NOTHING) or (name == AUTO and looks_again):
+    if name in (None, NOTHING) or (name in (AUTO, REGIONS) and looks_again):
         return None
     if name == OWN:
         if not looks_again:
             raise ModelError(f"The model {encoder.id} has no second stage of its own (classes).")
         return None
-    return load_reranker("blip_itm" if name == AUTO else str(name), encoder)
+    if name == AUTO:
+        name = "crops" if find(BLIP) is None else "blip_itm"
+    return load_reranker("crops" if name == REGIONS else str(name), encoder)
 
 
 def _hits(reader: Reader, ranked: Ranked, limit: int, cutoff: float) -> tuple[list[Hit], list[Hit]]:
@@ -266,6 +281,24 @@ def spoken(ranked: Ranked, place: int) -> dict[str, float]:
     """What spoke for one of the ranked pictures; of the words around it, what said anything."""
     signals = {name: float(values[place]) for name, values in ranked.signals.items()}
     return {name: value for name, value in signals.items() if value or name not in AROUND}
+
+
+def _notes(query: Query, encoder: Encoder, marks: Marks) -> list[str]:
+    """What a person should know about how the answer came about."""
+    notes = []
+    if marks:
+        count = len(marks.good) + len(marks.bad)
+        pictures = "1 picture" if count == 1 else f"{count} pictures"
+        notes.append(f"What was said of {pictures} moves this ranking. See: search feedback list")
+    reads_only = getattr(encoder, "reads_only", None)
+    letters = [character for character in query.words if character.isalpha()]
+    foreign = sum(not character.isascii() for character in letters)
+    if reads_only is not None and 2 * foreign > len(letters):
+        notes.append(
+            f"The model of this catalog reads {reads_only} only: words of other alphabets say nothing to it. "
+            "For a model of many languages see: search models"
+        )
+    return notes
 
 
 def _reranked(

@@ -17,11 +17,16 @@ from retrieval.types import Failure, Hits, Status, TextHits, path_fields
 if TYPE_CHECKING:
     from PIL import Image
 
-    from retrieval.asking import Sort
+    from retrieval.asking import Known, Sort
+    from retrieval.concepts import Concepts
+    from retrieval.duplicates import Duplicates, Kind
     from retrieval.explain import Explanation
+    from retrieval.feedback import Feedback
+    from retrieval.groups import Group
     from retrieval.protocols import Encoder, Progress
     from retrieval.query.filters import Filter
     from retrieval.query.terms import Picture, Query
+    from retrieval.tags import Tags
     from retrieval.texts import Texts
 
 
@@ -91,6 +96,8 @@ class Catalog:
         rerank_depth: int = RERANK_DEPTH,
         rerank_seconds: float | None = RERANK_SECONDS,
         allow_url: bool = False,
+        good: Sequence[Known] = (),
+        bad: Sequence[Known] = (),
         progress: Progress | None = None,
     ) -> Hits:
         """Find pictures by words, by a picture, or by a sum of both, best first.
@@ -102,8 +109,9 @@ class Catalog:
         `limit`. The filter acts before the search: `limit` pictures come back whenever that
         many pass. `rerank` names what looks again at the best `rerank_depth`, for at most about
         `rerank_seconds`: by default only the encoder's own second stage where it has one
-        (`classes` for the starter), `none` for not even that. `allow_url` lets pictures be
-        fetched from the web.
+        (`classes` for the starter), `none` for not even that. `good` and `bad` are answers that
+        the ranking is to learn from this once; `feedback` keeps them. `allow_url` lets pictures
+        be fetched from the web.
         """
         from retrieval.asking import Asked, as_query, search
 
@@ -117,6 +125,8 @@ class Catalog:
             rerank_depth=rerank_depth,
             rerank_seconds=rerank_seconds,
             allow_url=allow_url,
+            good=good,
+            bad=bad,
             progress=progress,
         )
         return search(self.state, as_query(query), asked)
@@ -167,6 +177,51 @@ class Catalog:
         from retrieval.asking import as_query, explained
 
         return explained(self.state, as_query(query), image, allow_url=allow_url)
+
+    def duplicates(
+        self,
+        kinds: Sequence[Kind] | None = None,
+        *,
+        where: Filter | None = None,
+        progress: Progress | None = None,
+    ) -> list[Duplicates]:
+        """Groups of pictures that are the same file, the same picture, or the same moment."""
+        from retrieval.duplicates import duplicates
+
+        return duplicates(self.state, kinds, where=where, progress=progress)
+
+    def not_duplicates(self, pictures: Sequence[int | str | os.PathLike[str]], *, undo: bool = False) -> int:
+        """Remember that these are different pictures, or with `undo` forget it; returns how many pairs."""
+        from retrieval.duplicates import not_duplicates
+
+        return not_duplicates(self.state, pictures, undo=undo)
+
+    def groups(self, k: int | None = None, *, where: Filter | None = None) -> list[Group]:
+        """The pictures in groups by meaning, each with a name; the largest first."""
+        from retrieval.groups import groups
+
+        return groups(self.state, k, where=where)
+
+    @property
+    def tags(self) -> Tags:
+        """The vocabulary, and the tags of pictures."""
+        from retrieval.tags import Tags
+
+        return Tags(self.state)
+
+    @property
+    def concepts(self) -> Concepts:
+        """What was taught by examples."""
+        from retrieval.concepts import Concepts
+
+        return Concepts(self.state)
+
+    @property
+    def feedback(self) -> Feedback:
+        """What was said of answers."""
+        from retrieval.feedback import Feedback
+
+        return Feedback(self.state)
 
     def status(self) -> Status:
         """What the catalog holds; loads no model and no vectors."""

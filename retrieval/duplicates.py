@@ -130,13 +130,13 @@ def not_duplicates(
 
     `undo` takes it back.
     """
+    state.check_writable()
     with state.snapshot() as reader:
         ids = sorted(set(db.image_ids(reader, pictures, state.location.name)))
     if len(ids) < 2:
         raise QueryError("Name at least two different pictures that are not the same: search dupes --not A B")
     if len(ids) > MOST_MARKED:
         raise QueryError(f"{len(ids)} pictures at once are too many to tell apart; at most {MOST_MARKED}.")
-    state.check_writable()
     from retrieval.db.duplicates_writes import mark_not_duplicates, unmark_not_duplicates
 
     pairs = list(combinations(ids, 2))

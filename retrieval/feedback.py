@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from retrieval.protocols import Encoder, VectorStore
     from retrieval.state import State
+    from retrieval.types import Vectors
 
     Picture = int | str | os.PathLike[str]
     """A picture of the catalog by its id or its path."""
@@ -79,11 +80,18 @@ class Marks:
         encoder: Encoder,
         store: VectorStore,
         *,
+        vectors: Vectors | None = None,
         visible: NDArray[np.bool_] | None = None,
     ) -> Floats:
-        """The chances of candidates after what was said; `visible` are the pictures to compare with."""
+        """The chances of candidates after what was said.
+
+        `vectors` are theirs, where they are not all of the store; `visible` masks the pictures
+        of the store that a match is measured against.
+        """
+        if vectors is None:
+            vectors = store.vectors(ids)
         alike = [
-            _alike(ids, _held(store, marked), encoder, store, visible) for marked in (self.good, self.bad)
+            _alike(vectors, _held(store, marked), encoder, store, visible) for marked in (self.good, self.bad)
         ]
         odds = moved(log_odds(chances), alike[0], alike[1], ids=ids, good_ids=self.good, bad_ids=self.bad)
         # What was not moved keeps its chance, but not one beyond those of the answers themselves.
@@ -248,16 +256,15 @@ def _held(store: VectorStore, image_ids: Sequence[int]) -> Ids:
 
 
 def _alike(
-    ids: Ids,
+    vectors: Vectors,
     marked: Ids,
     encoder: Encoder,
     store: VectorStore,
     visible: NDArray[np.bool_] | None,
 ) -> NDArray[np.float32]:
     """How each candidate matches each of the marked pictures, 0..1; a row a marked picture."""
-    found = np.zeros((len(marked), len(ids)), np.float32)
-    candidates = store.vectors(ids)
+    found = np.zeros((len(marked), len(vectors)), np.float32)
     for row, vector in zip(found, store.vectors(marked), strict=True):
         sample = store.sample(vector, allowed=visible)
-        row[:] = encoder.match(np.asarray(candidates @ vector, np.float32), sample, pair="image-image")
+        row[:] = encoder.match(np.asarray(vectors @ vector, np.float32), sample, pair="image-image")
     return found

@@ -12,8 +12,8 @@ import os
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from retrieval import config, registry
-from retrieval.encoders import exports, hub, known
+from retrieval import config, hub, registry
+from retrieval.encoders import exports, known
 from retrieval.errors import UnknownModel
 
 AUTO = "auto"

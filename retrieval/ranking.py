@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from retrieval.db.reads import EncoderInfo
+    from retrieval.feedback import Marks
     from retrieval.meaning import Meant
     from retrieval.protocols import Encoder
     from retrieval.query.filters import Filter
@@ -76,6 +77,7 @@ class Ranking:
         *,
         second: bool = True,
         without: Sequence[int] = (),
+        marks: Marks | None = None,
     ) -> None:
         self.state = state
         self.info = info
@@ -84,6 +86,7 @@ class Ranking:
         self.view = state.view(info, where)
         self.second = encoder if second and isinstance(encoder, SecondStage) else None
         self.filtered = bool(where)
+        self.marks = marks
         store = self.view.store
         self.allowed = self.view.allowed
         if without:
@@ -103,7 +106,7 @@ class Ranking:
             key for term, part in zip(self.terms, told, strict=True) if term in wanted for key in part
         )
         found = np.array(sorted(key for key in keys if self._may_be_found(key)), np.int64)
-        block = np.unique(np.concatenate([near[:depth], found]))
+        block = np.unique(np.concatenate([near[:depth], found, *self._like_good_answers()]))
         rest = near[depth:][~np.isin(near[depth:], block)]
         ids = np.concatenate([block, rest])
         if len(self.terms) > 1:
@@ -147,7 +150,28 @@ class Ranking:
             else:
                 signals[_name(term)] = chance
         scores = np.round(vectors @ self.direction, SCORE_DIGITS).astype(np.float32)
-        return Ranked(ids, scores, both(chances), signals)
+        total = both(chances)
+        if self.marks and len(ids):
+            moved = self.marks.moved(
+                ids,
+                total,
+                self.encoder,
+                self.view.store,
+                vectors=vectors,
+                visible=self.view.visible,
+            )
+            signals["feedback"] = np.maximum(moved - total, 0)
+            total = moved
+        return Ranked(ids, scores, total, signals)
+
+    def _like_good_answers(self) -> list[Ids]:
+        """Candidates near the answers that were said to be right."""
+        if not self.marks:
+            return []
+        store = self.view.store
+        ways = self.marks.ways(self.direction, store)
+        answers = np.array([key for key in self.marks.good if self._may_be_found(key)], np.int64)
+        return [answers, *(store.search(way, DEPTH, allowed=self.allowed)[0] for way in ways)]
 
     @cached_property
     def direction(self) -> NDArray[np.float32]:

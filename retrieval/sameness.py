@@ -43,6 +43,7 @@ SHAPE = 0.1
 FLAT = 90
 """From this `flatness` on it may be a page or a screen, and the pixels have the last word."""
 OPEN_PAGES = 256
+PAIRS_AT_ONCE = 1 << 15
 TILE = 2048
 
 
@@ -125,9 +126,11 @@ class Sameness:
     def _candidates(self, places: Places) -> Iterator[tuple[Places, Places]]:
         places = places[self._looks.contrast[places] >= LEAST_CONTRAST]
         for first, second in near_pairs(self._looks.hashes[places]):
-            one, other = places[first], places[second]
-            same = self._same(one, other)
-            yield one[same], other[same]
+            for start in range(0, len(first), PAIRS_AT_ONCE):
+                part = slice(start, start + PAIRS_AT_ONCE)
+                one, other = places[first[part]], places[second[part]]
+                same = self._same(one, other)
+                yield one[same], other[same]
 
     def _same(self, first: Places, second: Places) -> NDArray[np.bool_]:
         """Whether each pair of places, already close by their hashes, is the same picture."""

@@ -18,7 +18,7 @@ LAYERS = [
         "retrieval.images.blocks",
         "retrieval.config",
         "retrieval.protocols",
-        "retrieval.encoders.hub",
+        "retrieval.hub",
     },
     {
         "retrieval.db",

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from retrieval import config, models
-from retrieval.encoders import exports, hub, known
+from retrieval import config, hub, models
+from retrieval.encoders import exports, known
 from retrieval.errors import UnknownModel
 from retrieval.models import list_models, resolve
 

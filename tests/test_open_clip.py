@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from retrieval.encoders import exports, hub
+from retrieval import hub
+from retrieval.encoders import exports
 from retrieval.encoders.geometry import ClipPreparer
 from retrieval.errors import ModelUnavailable, UnknownModel
 from retrieval.registry import load_encoder

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from retrieval.encoders import hub
+from retrieval import hub
 from retrieval.encoders.toy import COLOURS, ToyEncoder
 from retrieval.errors import MissingDependency, ModelUnavailable, UnknownModel
 from retrieval.images import load_image

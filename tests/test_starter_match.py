@@ -100,7 +100,17 @@ def test_a_folder_of_nothing_but_dogs_shows_them_all(encoder: StarterEncoder) ->
 
 
 @pytest.mark.parametrize(
-    "text", ["an octopus", "fireworks", "a chess board", "a tax invoice", "x-ray of a hand", "asdf qwer"]
+    "text",
+    [
+        "an octopus",
+        "fireworks",
+        "a chess board",
+        "a tax invoice",
+        "x-ray of a hand",
+        "sushi",
+        "weather",
+        "asdf",
+    ],
 )
 def test_what_no_picture_shows_gets_no_answer(text: str, encoder: StarterEncoder) -> None:
     classes = [*DOGS, TABBY, PANDA, SPORTS_CAR, PIZZA, ACCORDION, ALP]

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
+from retrieval.db.reader import chunks
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from retrieval.config import Location
-    from retrieval.db.reader import Reader
+    from retrieval.db.reader import Reader, Row
     from retrieval.db.wording import Asked
 
     Ids = NDArray[np.int64]
@@ -49,6 +52,10 @@ class FullText(Protocol):
         most: int | None = None,
     ) -> Ids:
         """Pictures that have all of the words, or any of them, lowest ids first, inside a span of ids."""
+        ...
+
+    def words(self, image_ids: Sequence[int]) -> list[Row]:
+        """Image id, name, described, told, seen: the words of these pictures."""
         ...
 
 
@@ -164,6 +171,14 @@ class _Fts5:
             values["most"] = most
         return _ids(self._reader.rows(sql, **values))
 
+    def words(self, image_ids: Sequence[int]) -> list[Row]:
+        # A thousand ids as one parameter take two thirds of the time that they take as a thousand.
+        return self._reader.rows(
+            "SELECT image_id, name, described, told, seen FROM json_each(:ids) "
+            "JOIN image_words ON image_id = value",
+            ids=json.dumps(image_ids),
+        )
+
 
 def _quoted(word: Asked) -> str:
     """A string of FTS5, whose tokens have to follow each other; tokens hold no quotation marks."""
@@ -209,6 +224,15 @@ class _TsVector:
             sql += " LIMIT :most"
             values["most"] = most
         return _ids(self._reader.rows(sql, **values))
+
+    def words(self, image_ids: Sequence[int]) -> list[Row]:
+        found: list[Row] = []
+        for marks, values in chunks(image_ids):
+            found += self._reader.rows(
+                f"SELECT image_id, name, described, told, seen FROM image_words WHERE image_id IN ({marks})",
+                **values,
+            )
+        return found
 
 
 def _ids(rows: Sequence[tuple[Any, ...]]) -> Ids:

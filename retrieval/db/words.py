@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from retrieval.db import reads
 from retrieval.db.full_text import full_text, stem
-from retrieval.db.reader import chunks
 from retrieval.db.wording import BORDER, Asked, asked_words
 
 if TYPE_CHECKING:
@@ -37,7 +36,9 @@ LONG = 50
 MAX_WORDS = 16
 MAX_SOUGHT = 8
 """Words that candidates are looked up by: those that tell most."""
-ENOUGH = 2000
+FEW = 2000
+"""Of so few pictures that may be found, all are considered."""
+ENOUGH = 1000
 """Pictures that are looked up by one word. Of a word that more of them have, the others are
 considered where the caller has them for candidates already."""
 MANY = 4000
@@ -97,7 +98,7 @@ def said(
     near = none if among is None else np.asarray(among, np.int64)
     if len(near) > MANY or all(word.count <= ENOUGH for word in known):
         near = near[np.isin(near, index.having([word.asked for word in known], whole=False))]
-    rows = _rows(reader, np.union1d(found, near).tolist())
+    rows = index.words(np.union1d(found, near).tolist())
     total = sum(word.weight for word in words)
     answers = {row[0]: answer for row in rows if (answer := _answer(known, total, row)) is not None}
     best = sorted((-answers[key].evidence, key) for key in found.tolist() if key in answers)[:limit]
@@ -120,17 +121,20 @@ def _sought(reader: Reader, index: FullText, words: Sequence[Word], limit: int, 
     """Candidates by their words; more than `limit`, because only their own rows tell which are best."""
     import numpy as np
 
-    if allowed is not None and len(allowed) <= ENOUGH:
+    if allowed is not None and len(allowed) <= FEW:
         return allowed
     span = None if allowed is None else (int(allowed[0]), int(allowed[-1]))
     ids: list[Ids] = []
     gains: list[NDArray[np.float64]] = []
     for word in words:
-        tiers = [index.having([word.asked], columns=tier, span=span, most=ENOUGH) for tier, _ in index.tiers]
-        trust = np.repeat([trust for _, trust in index.tiers], [len(tier) for tier in tiers])
-        mine, first = np.unique(np.concatenate(tiers), return_index=True)
-        ids.append(mine)
-        gains.append(word.weight * trust[first])
+        mine = np.empty(0, np.int64)
+        for columns, trust in index.tiers:
+            if len(mine) < ENOUGH:
+                tier = index.having([word.asked], columns=columns, span=span, most=ENOUGH)
+                tier = np.setdiff1d(tier, mine, assume_unique=True)
+                mine = np.concatenate([mine, tier])
+                ids.append(tier)
+                gains.append(np.full(len(tier), word.weight * trust))
     if len(words) > 1 and any(word.count > ENOUGH for word in words):
         # Each may stand in very many pictures, and all of them together in a few.
         mine = index.having([word.asked for word in words], span=span, most=ENOUGH)
@@ -143,17 +147,7 @@ def _sought(reader: Reader, index: FullText, words: Sequence[Word], limit: int, 
     else:
         may = np.isin(every, allowed)
     every, gain = every[may], gain[may]
-    return every[np.lexsort((every, -gain))[: 2 * limit]]
-
-
-def _rows(reader: Reader, image_ids: Sequence[int]) -> list[Row]:
-    found: list[Row] = []
-    for marks, parameters in chunks(image_ids):
-        found += reader.rows(
-            f"SELECT image_id, name, described, told, seen FROM image_words WHERE image_id IN ({marks})",
-            **parameters,
-        )
-    return found
+    return every[np.lexsort((every, -gain))[: limit + limit // 2]]
 
 
 def _answer(words: Sequence[Word], total: float, row: Row) -> Said | None:
@@ -164,17 +158,18 @@ def _answer(words: Sequence[Word], total: float, row: Row) -> Said | None:
     if not maybe:
         return None
     file, _, folders = name.partition(BORDER)
+    # In the order of trust: a word counts where it says most.
     kinds = (("told", told), ("described", described), ("name", file), ("folder", folders), ("seen", seen))
-    texts = sorted(((_trust(kind, text), kind, f" {text} ") for kind, text in kinds if text), reverse=True)
+    texts = [(kind, f" {text} ") for kind, text in kinds if text]
     found, chance = 0.0, 1.0
     parts: dict[str, float] = {}
     for word in maybe:
-        for trust, kind, text in texts:
+        for kind, text in texts:
             if word.start in text and _stands(word, text):
                 found += word.weight
                 chance *= word.chance
                 field = "name" if kind == "folder" else kind
-                parts[field] = parts.get(field, 0.0) + word.weight * trust
+                parts[field] = parts.get(field, 0.0) + word.weight * _trust(kind, text)
                 break
     if not found:
         return None
@@ -185,8 +180,8 @@ def _answer(words: Sequence[Word], total: float, row: Row) -> Said | None:
 
 
 def _trust(kind: str, text: str) -> float:
-    length = text.count(" ") + 1
-    return TRUST[kind] * (LONG / length) ** 0.25 if length > LONG else TRUST[kind]
+    length = text.count(" ") - 1
+    return TRUST[kind] if length <= LONG else TRUST[kind] * (LONG / length) ** 0.25
 
 
 def _stands(word: Word, text: str) -> bool:

@@ -47,7 +47,9 @@ USUAL = np.array(
     [0.151, 0.2, 0.265, 0.035, 0.024, 0.054, 0.063, 0.091, 0.002, 0.016, 0.206], dtype=np.float32
 )
 USUAL_COUNT = 30
-FAINT = 0.03
+# A share as small as `FAINT` is noise; and where next to nothing is pink, a picture without pink is still
+# not what was asked for, so that a usual share counts as `LEAST_USUAL` at the least.
+FAINT, LEAST_USUAL = 0.01, 0.05
 GREY_IS_WHITE = 0.4
 COLOUR_WEIGHT, COLOUR_BIAS = 1.0, -1.0
 
@@ -80,11 +82,11 @@ def colour_evidence(
 ) -> NDArray[np.float32]:
     """The log-odds that pictures have the colours asked for, beside the pictures of a sample.
 
-    A picture with as much of the colour as the catalog's mean gets `COLOUR_BIAS`, less than
+    A picture with as much of the colour as is usual in the catalog gets `COLOUR_BIAS`, less than
     nothing, for most pictures of a thing show it in another colour.
     """
     usual = (seen(sample, wanted).sum(0) + USUAL_COUNT * USUAL[wanted]) / (len(sample) + USUAL_COUNT)
-    ratios = np.log((seen(colours, wanted) + FAINT) / (usual + FAINT))
+    ratios = np.log((seen(colours, wanted) + FAINT) / (np.maximum(usual, LEAST_USUAL) + FAINT))
     evidence: NDArray[np.float32] = COLOUR_WEIGHT * ratios.mean(1) + COLOUR_BIAS
     return evidence
 

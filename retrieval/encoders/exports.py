@@ -23,8 +23,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from retrieval import config
-from retrieval.encoders import hub, known
+from retrieval import config, hub
+from retrieval.encoders import known
 from retrieval.errors import UnknownModel
 
 if TYPE_CHECKING:

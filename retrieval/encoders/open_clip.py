@@ -21,8 +21,8 @@ import numpy as np
 import open_clip
 import torch
 
-from retrieval import config
-from retrieval.encoders import calibration, exports, hub, refusals
+from retrieval import config, hub
+from retrieval.encoders import calibration, exports, refusals
 from retrieval.encoders.geometry import ClipPreparer
 from retrieval.encoders.open_clip_patches import has_patches, patch_box, patch_vectors
 from retrieval.encoders.open_clip_tokens import read_tokenizer

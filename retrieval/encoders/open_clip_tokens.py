@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from retrieval.encoders import hub
+from retrieval import hub
 from retrieval.encoders.clip_tokens import TOKENIZER_FILE, ClipTokenizer, JsonTokenizer, Tokenizer
 from retrieval.errors import ModelUnavailable
 

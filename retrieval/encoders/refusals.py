@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from retrieval import config
-from retrieval.encoders import exports, hub
+from retrieval import config, hub
+from retrieval.encoders import exports
 from retrieval.errors import MissingDependency, ModelUnavailable, RetrievalError, UnknownModel
 
 if TYPE_CHECKING:

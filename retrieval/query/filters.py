@@ -115,7 +115,6 @@ class Filter:
         """What SQL cannot tell exactly: where `near` is. Its text is fit to show to a person."""
         return None if self.near is None else parse_near(self.near)
 
-
     @property
     def place(self) -> Place | None:
         """The place that the name in `near` was taken for, of all that share the name."""

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from retrieval.errors import QueryError
-from retrieval.query.terms import MAX_TERMS, Term, is_url
+from retrieval.query.terms import MAX_TERMS, Term, is_url, plain
 
 SIGN = re.compile(r"(?:^|(?<=\s))([+-])(?=\s|$)")
 QUOTES = {'"': '"', "“": "”"}
@@ -110,7 +110,7 @@ def _term(text: str, start: int, end: int, sign: float, *, paths: bool) -> Term:
                 at=start,
             )
         return Term("concept", name, sign * weight)
-    return Term("text", " ".join(value.split()), sign * weight)
+    return Term("text", plain(value), sign * weight)
 
 
 def _unquoted(content: str) -> str | None:

@@ -61,7 +61,7 @@ class Query:
     @classmethod
     def text(cls, text: str) -> Query:
         """A text as it stands, whatever signs are in it."""
-        return cls((Term("text", text),))
+        return cls((Term("text", plain(text)),))
 
     @classmethod
     def image(cls, picture: Picture) -> Query:
@@ -89,13 +89,13 @@ class Query:
 
     def normal(self) -> str:
         """The same text for the same question, however it was written."""
-        return " + ".join(
-            sorted(
-                f"{term.weight:g}:{term.kind}:"
-                + (str(term.value) if term.kind == "image" else str(term.value).casefold())
-                for term in self.terms
-            )
+        parts = sorted(
+            f"{term.weight:g}:{term.kind}:"
+            + (str(term.value) if term.kind == "image" else str(term.value).casefold())
+            for term in self.terms
         )
+        # A path may hold bytes that are no text.
+        return " + ".join(parts).encode("utf-8", "backslashreplace").decode()
 
     @property
     def words(self) -> str:
@@ -119,6 +119,11 @@ class Query:
             if term.kind == "text":
                 _check_text(str(term.value))
         return self
+
+
+def plain(text: str) -> str:
+    """A text with single spaces, and without what no alphabet has (bytes of a terminal set otherwise)."""
+    return " ".join(text.encode("utf-8", "replace").decode().split())
 
 
 def is_url(picture: object) -> bool:

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from retrieval.protocols import Encoder
 
-DEFAULT = "Salesforce/blip-itm-base-coco"
 VERSION = 1
 """Part of the id: raised when the same picture would get another look."""
 
@@ -42,7 +41,7 @@ DECODE_MARGIN = 2
 
 
 def load_blip_itm(rest: str, encoder: Encoder) -> BlipItm:  # noqa: ARG001
-    return BlipItm(rest or DEFAULT)
+    return BlipItm(rest or checkpoints.BLIP)
 
 
 class _Parts(NamedTuple):
@@ -60,7 +59,7 @@ class BlipItm:
     it with random numbers and go on.
     """
 
-    def __init__(self, name: str = DEFAULT, *, device: str | None = None) -> None:
+    def __init__(self, name: str = checkpoints.BLIP, *, device: str | None = None) -> None:
         self._name = name
         self._device = torch.device(device or best_device())
         self._dtype = torch.float16 if self._device.type == "cuda" else torch.float32

@@ -12,9 +12,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from retrieval import config
-from retrieval.encoders import hub
+from retrieval import config, hub
 from retrieval.errors import MissingDependency, ModelUnavailable, UnknownModel
+
+BLIP = "Salesforce/blip-itm-base-coco"
+"""The reranker that is taken where none is named."""
 
 CONFIG = "config.json"
 SAFE = ("model.safetensors", "model.safetensors.index.json")

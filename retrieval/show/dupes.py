@@ -73,12 +73,14 @@ def _section(group: Duplicates) -> Section:
         Card(copy.path, differs=tuple(fact for fact in own if fact and fact not in common))
         for copy, own in zip(group.copies, facts, strict=True)
     )
-    names = " ".join(shlex.quote(safe_name(str(copy.path))) for copy in group.copies)
+    names = [str(copy.path) for copy in group.copies]
+    # A name that is shown otherwise than it is cannot be copied into a command.
+    plain = all(safe_name(name) == name for name in names)
     return Section(
         title=TITLES[group.kind],
         note="In common: " + ", ".join(common) if common else "",
         cards=cards,
-        command=f"search dupes --not {names}",
+        command=shlex.join(["search", "dupes", "--not", *names]) if plain else None,
         first_is_best=True,
     )
 

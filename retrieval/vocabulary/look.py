@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MOST_TAGS = 10
 """Tags that a picture gets at most."""
-NEAR_BEST = 0.75
+NEAR_BEST = 0.8
 """What share of its best tag's confidence another tag of a picture needs."""
 LIKELY = 32
 """Tags of a picture, by the vectors alone, that get the encoder's second look."""
