@@ -98,6 +98,8 @@ def index_folder(
         to_embed = len(waiting) if target else reads.counts(reader)["images"] if reader else 0
         if dry_run and to_embed:
             tell("note", {"text": f"{to_embed} pictures of the catalog would be embedded with {spec}."})
+        if dry_run and beside.pending:
+            tell("note", {"text": "Texts beside pictures have come, changed or gone, and would be taken up."})
     finally:
         if reader:
             reader.close()

@@ -32,6 +32,8 @@ ALIKE = 0.8
 """Cosine that shots of one moment have at least."""
 MOMENT_SECONDS = 5.0
 """From one shot of a burst to the next."""
+MOST_STEPS = 64
+"""How many of the next shots each is compared with: a clock that stands still makes all of one second."""
 LEAST_CONTRAST = 5
 """Levels of brightness below which a picture shows nothing to compare."""
 DETAIL_BITS, OWN_DETAIL_BITS = 76, 28
@@ -98,7 +100,7 @@ class Sameness:
         one_shot.join(firsts[copies], copies)
         one_moment.join(firsts[copies], copies)
         step = 1
-        while step < len(places):
+        while step < min(len(places), MOST_STEPS):
             first, second = places[:-step], places[step:]
             near = self._cameras[first] == self._cameras[second]
             near &= self._seconds[second] - self._seconds[first] <= MOMENT_SECONDS

@@ -12,6 +12,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from retrieval.db.texts import EMBEDDED, OCR
@@ -142,6 +143,7 @@ def place_words(path: bytes, roots: Iterable[bytes]) -> str:
     return whole[:MAX_CHARS] if parts[0] or len(parts) > 1 else ""
 
 
+@lru_cache(1024)
 def _named(name: str, *, years: bool) -> str:
     """The words of one name; codes, counters and what machines call a picture are none."""
     if _CODE.fullmatch(name) or _CAMERA_FOLDER.fullmatch(name):
