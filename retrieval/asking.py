@@ -110,7 +110,8 @@ def search(state: State, query: Query, asked: Asked, *, without: Sequence[int] =
         wanted = asked.limit if reranker is None else max(asked.limit, asked.rerank_depth)
         least = encoder.cutoff if asked.min_match is None else asked.min_match
         hits, closest = _hits(reader, ranking.ranked(wanted), wanted, least if asked.cutoff else 0.0)
-    notes = _notes(query, encoder, marks)
+    notes = [note for term in terms if term.learnt is not None for note in term.learnt.notes]
+    notes += _notes(query, encoder, marks)
     if reranker is not None:
         hits, said = _reranked(state, reranker, query, asked, hits)
         notes += said

@@ -38,6 +38,9 @@ def root(monkeypatch: pytest.MonkeyPatch) -> click.Group:
     monkeypatch.syspath_prepend(str(ROOT))
     group = importlib.import_module("cli").main
     assert isinstance(group, click.Group)
+    context = click.Context(group)
+    for name in group.list_commands(context):  # also those that are imported when they are used
+        group.get_command(context, name)
     return group
 
 
@@ -113,6 +116,9 @@ def unknown_options(root: click.Group, example: str) -> list[str]:
     if command is root:
         # `search WORDS` is short for `search find WORDS`.
         command = root.commands.get("find", root)
+    elif isinstance(command, click.Group):
+        # So is `search feedback QUERY`.
+        command = command.commands.get(getattr(command, "default", ""), command)
     # A command remembers the help option of the first context that asks: it has to be the real one's.
     context = click.Context(command, **root.context_settings)
     known = {option for parameter in command.get_params(context) for option in parameter.opts}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,20 @@ def test_a_picture_that_breaks_the_reader_is_passed_over_with_a_note(
     assert all("odd picture" in note for note in broken)
     assert len(texts(tmp_path / "catalog")) == 4
     assert index(photos, ocr=True).read == 0
+
+
+def test_a_picture_that_is_not_what_was_indexed_is_not_read(
+    tmp_path: Path, index: Callable[..., IndexReport], seen: list[Any]
+) -> None:
+    """Changed behind the back of size and time: its words would be those of another picture."""
+    file = draw(tmp_path / "p" / "a.bmp", "blue")
+    index(tmp_path / "p")
+    before = file.stat()
+    draw(file, "red")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert index(tmp_path / "p", ocr=True).read == 0
+    assert texts(tmp_path / "catalog") == []
+    assert marks(tmp_path / "catalog") == {None}
 
 
 def test_large_pictures_are_read_at_a_bounded_size(

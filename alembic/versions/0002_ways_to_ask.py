@@ -58,6 +58,8 @@ def upgrade() -> None:
     op.create_index(
         "ix_text_embeddings_encoder_id_generation", "text_embeddings", ["encoder_id", "generation"]
     )
+    op.create_index("ix_text_embeddings_text_id", "text_embeddings", ["text_id"])
+    op.create_index("ix_embeddings_image_id", "embeddings", ["image_id"])
     op.create_table(
         "image_words",
         sa.Column("image_id", number, nullable=False),

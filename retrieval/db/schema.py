@@ -135,7 +135,11 @@ class Embedding(Base):
     """One picture's vector by one encoder: little-endian float16, and the bytes of its second stage."""
 
     __tablename__ = "embeddings"
-    __table_args__ = (Index("ix_embeddings_encoder_id_generation", "encoder_id", "generation"),)
+    __table_args__ = (
+        Index("ix_embeddings_encoder_id_generation", "encoder_id", "generation"),
+        # Without it, every picture that is deleted costs a walk through all vectors.
+        Index("ix_embeddings_image_id", "image_id"),
+    )
 
     encoder_id: Mapped[int] = mapped_column(ForeignKey("encoders.id", ondelete="CASCADE"), primary_key=True)
     image_id: Mapped[int] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"), primary_key=True)
@@ -184,7 +188,10 @@ class TextEmbedding(Base):
     """One text's vector by one encoder: little-endian float16."""
 
     __tablename__ = "text_embeddings"
-    __table_args__ = (Index("ix_text_embeddings_encoder_id_generation", "encoder_id", "generation"),)
+    __table_args__ = (
+        Index("ix_text_embeddings_encoder_id_generation", "encoder_id", "generation"),
+        Index("ix_text_embeddings_text_id", "text_id"),
+    )
 
     encoder_id: Mapped[int] = mapped_column(ForeignKey("encoders.id", ondelete="CASCADE"), primary_key=True)
     text_id: Mapped[int] = mapped_column(ForeignKey("texts.id", ondelete="CASCADE"), primary_key=True)

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     Ids = NDArray[np.int64]
 
-TRUST = {"told": 0.95, "described": 0.9, "name": 0.75, "folder": 0.5, "seen": 0.5}
+TRUST = {"told": 0.95, "described": 0.9, "name": 0.6, "folder": 0.5, "seen": 0.5}
 """How much each kind of words is about what is on the picture."""
-PARTIAL = 1.5
+PARTIAL = 2.5
 """Half of what was asked is less than half of the evidence."""
 UNKNOWN = 0.6
 """Weight of a word that stands nowhere: it may be foreign to these texts, or a slip."""

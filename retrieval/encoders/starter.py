@@ -75,6 +75,7 @@ class StarterEncoder:
     dim = 384
     batch_size = 8
     cutoff = 0.5
+    reads_only = "English"
 
     def __init__(self, spec: str = FAMILY) -> None:
         rest = spec.partition(":")[2] if ":" in spec else DEFAULT
