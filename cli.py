@@ -15,6 +15,7 @@ import click
 from retrieval.commands.options import (
     Output,
     catalog_option,
+    drawn_why,
     echo_json,
     filter_options,
     json_option,
@@ -239,12 +240,14 @@ def find(
     if not query:
         raise click.UsageError('Missing argument QUERY. Say what to look for: search "a dog on a beach"')
     text = " ".join(query)
-    with Catalog(catalog) as opened, ProgressLine(sys.stderr, doing="Looking again") as line:
-        hits = opened.search(Query.parse(text), where=where, rerank=rerank, progress=line, **asked)
-    folder = where.folder
-    if not (hits or hits.closest) and folder is not None and not os.path.exists(os.path.expanduser(folder)):
-        click.echo(f"There is no folder {safe(str(folder))}.", err=True)
-    output.show(hits, text)
+    asks = Query.parse(text)
+    with Catalog(catalog) as opened:
+        with ProgressLine(sys.stderr, doing="Looking again") as line:
+            hits = opened.search(asks, where=where, rerank=rerank, progress=line, **asked)
+        folder = where.folder
+        if not (hits or hits.closest) and folder and not os.path.exists(os.path.expanduser(folder)):
+            click.echo(f"There is no folder {safe(str(folder))}.", err=True)
+        output.show(hits, text, why=drawn_why(opened, asks))
 
 
 @main.command()

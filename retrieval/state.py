@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import os
 import threading
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from retrieval import registry
 from retrieval.config import Location
-from retrieval.db import reads
+from retrieval.db import reads, tags
 from retrieval.db.reader import holds_something, open_reader
 from retrieval.errors import (
     CatalogBusy,
@@ -19,6 +20,7 @@ from retrieval.errors import (
     CatalogNotFound,
     EncoderMismatch,
     ModelError,
+    QueryError,
 )
 
 if TYPE_CHECKING:
@@ -168,6 +170,8 @@ class State:
         visible = ~np.isin(store.ids, hidden) if hidden else None
         if not where:
             return View(store, allowed=visible, visible=visible)
+        if where.tags:
+            self._check_tags(where)
         sql, values = where.sql()
         passing = where.passing(self.reader.rows(sql, **values))
         allowed = np.zeros(len(store.ids), np.bool_)
@@ -175,6 +179,21 @@ class State:
         places[places == len(store.ids)] = 0
         allowed[places[store.ids[places] == passing] if len(store.ids) else places] = True
         return View(store, allowed=allowed, visible=visible)
+
+    def _check_tags(self, where: Filter) -> None:
+        """A tag that no vocabulary knows and no picture has is a slip, not an empty answer."""
+        wanted = [where.tags] if isinstance(where.tags, str) else where.tags
+        known = [tag for tag, _ in tags.vocabulary(self.reader)]
+        folded = {tag.casefold() for tag in known}
+        if not all(name.casefold() in folded for name in wanted):
+            known = sorted({*known, *tags.given(self.reader)})
+            folded = {tag.casefold() for tag in known}
+        for name in wanted:
+            if name.casefold() not in folded:
+                near = difflib.get_close_matches(name.casefold(), known, n=1)
+                hint = f" Did you mean '{near[0]}'?" if near else ""
+                made = "See what there is: search tag list" if known else "Make them: search tag"
+                raise QueryError(f"There is no tag '{name}'.{hint} {made}")
 
     def image_truth(self, info: EncoderInfo) -> Truth:
         from retrieval.stores.opening import Truth

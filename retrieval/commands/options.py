@@ -12,8 +12,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from retrieval.errors import ImageError
+
 if TYPE_CHECKING:
-    from retrieval.types import Hits
+    from PIL.Image import Image
+
+    from retrieval.catalog import Catalog
+    from retrieval.query.terms import Query
+    from retrieval.types import Hit, Hits
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -135,8 +141,11 @@ class Output:
     html: Path | None
     explain: bool
 
-    def show(self, hits: Hits, query: str) -> None:
-        """Results to stdout, what there is to say about them to stderr."""
+    def show(self, hits: Hits, query: str, *, why: Callable[[Hit], Image | None] | None = None) -> None:
+        """Results to stdout, what there is to say about them to stderr.
+
+        `why` draws where in a hit the match comes from: for a page, where it was asked for.
+        """
         if self.as_json:
             echo_json(hit.as_dict(explain=self.explain) for hit in hits)
         elif self.paths:
@@ -154,7 +163,7 @@ class Output:
         elif self.html is not None:
             from retrieval.show.gallery import write_gallery
 
-            failed = write_gallery(hits, self.html, query=query)
+            failed = write_gallery(hits, self.html, query=query, why=why if self.explain else None)
             left_out = f"; {len(failed)} could not be shown" if failed else ""
             written = f"{len(hits) - len(failed)} pictures written to {safe(str(self.html))}{left_out}"
             click.echo(written, err=True)
@@ -168,6 +177,18 @@ class Output:
             from retrieval.show.lines import nothing_line
 
             click.echo(nothing_line(hits), err=True)
+
+
+def drawn_why(catalog: Catalog, query: Query) -> Callable[[Hit], Image | None]:
+    """Draws where in a hit the match comes from; nothing for a file that cannot be read now."""
+
+    def why(hit: Hit) -> Image | None:
+        try:
+            return catalog.explain(query, hit.image_id).draw_map()
+        except ImageError:
+            return None
+
+    return why
 
 
 def output_options(command: Callable[..., Any]) -> Callable[..., Any]:

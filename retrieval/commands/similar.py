@@ -9,6 +9,7 @@ import click
 
 from retrieval.commands.options import (
     Output,
+    drawn_why,
     filter_options,
     limit_option,
     output_options,
@@ -44,9 +45,10 @@ def similar(
     search similar monday.jpg tuesday.jpg -k 20 --after 2023
     """
     from retrieval.catalog import Catalog
-    from retrieval.query.terms import is_url
+    from retrieval.query.terms import Query, is_url
 
     pictures = [image if is_url(image) else Path(image) for image in images]
     with Catalog(catalog) as opened:
         hits = opened.similar(pictures, where=where, **asked)
-    output.show(hits, "like " + ", ".join(images))
+        like = sum(map(Query.image, pictures), Query(()))
+        output.show(hits, "like " + ", ".join(images), why=drawn_why(opened, like))

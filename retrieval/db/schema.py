@@ -103,7 +103,7 @@ class Image(Base):
     description: Mapped[str | None]
     keywords: Mapped[list[str]]
     phash: Mapped[bytes | None]
-    """How the picture looks in 64 bits; none where it was not computed yet."""
+    """How the picture looks (see `retrieval.images.phash`); none where it was not computed yet."""
     ocr: Mapped[str | None]
     """What has read the text in the picture, and in which version; none where nothing has."""
 

@@ -22,6 +22,11 @@ def vocabulary(reader: Reader) -> list[tuple[str, str]]:
     ]
 
 
+def given(reader: Reader) -> list[str]:
+    """Every tag that any picture has."""
+    return [str(row[0]) for row in reader.rows("SELECT DISTINCT tag FROM image_tags WHERE kept = TRUE")]
+
+
 def counts(reader: Reader) -> dict[str, int]:
     """How many visible pictures have each tag."""
     rows = reader.rows(
