@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 from indexer.changes import Changes, compare
 from indexer.report import IndexReport
 from indexer.scan import Scan, left_out, scan
-from indexer.texts import TextCounts, bring_texts, compare_sidecars
 from retrieval import config, registry
 from retrieval.config import Location
-from retrieval.db import reads, texts
+from retrieval.db import reads
 from retrieval.db.reader import Reader, holds_something, open_reader
 from retrieval.errors import (
     CatalogError,
@@ -31,6 +30,7 @@ from retrieval.types import Failure, under
 
 if TYPE_CHECKING:
     from indexer.embed import Counts
+    from indexer.texts import SidecarChanges, TextCounts
     from retrieval.catalog import Catalog
     from retrieval.db.reads import EncoderInfo, FileRow
     from retrieval.protocols import Encoder, Progress
@@ -85,12 +85,12 @@ def index_folder(
         if halt():
             return _report(started, target.key if target else None, interrupted=True)
         changes = _compare(found, roots, reader, retry=retry, exclude=exclude)
-        beside = compare_sidecars(found, roots, reader, left_out=left_out(roots, exclude))
+        beside = _beside(found, roots, reader, exclude)
         waiting = reads.unembedded(reader, target.id) if reader and target else []
         if reader and waiting and not retry:
             standing = reads.standing_failures(reader)
             waiting = [row for row in waiting if row.path not in standing]
-        mute = texts.waiting_count(reader, target.id) if reader and target else 0
+        mute = reads.texts_waiting(reader, target.id) if reader and target else 0
         unseen = bool(reader and read_by and reads.unread(reader, read_by))
         new_roots = set(roots) - set(reads.roots(reader) if reader else ())
         fresh = target is not None and _cache_is_fresh(location, target)
@@ -98,19 +98,20 @@ def index_folder(
         to_embed = len(waiting) if target else reads.counts(reader)["images"] if reader else 0
         if dry_run and to_embed:
             tell("note", {"text": f"{to_embed} pictures of the catalog would be embedded with {spec}."})
-        if dry_run and beside.pending:
+        if dry_run and beside is not None and beside.pending:
             tell("note", {"text": "Texts beside pictures have come, changed or gone, and would be taken up."})
     finally:
         if reader:
             reader.close()
     settled = target is not None and target.active and target.state == "complete"
-    todo = waiting or new_roots or changes.pending or beside.pending or mute or unseen
+    todo = waiting or new_roots or changes.pending or (beside and beside.pending) or mute or unseen
     if dry_run or (settled and not todo):
         if not (dry_run or fresh):
             _refresh(location)
         return _report(started, target.key if target else None, planned=changes, failures=failures)
 
     from indexer.embed import embed
+    from indexer.texts import TextCounts, bring_texts
     from retrieval.db.queries import Writer
     from retrieval.models import remember_speed
 
@@ -340,6 +341,17 @@ def _compare(
         rows.update((row.path, row) for row in reads.files_under(reader, root))
         failed.update(reads.failed_files(reader, root))
     return compare(found, rows.values(), failed, retry=retry, left_out=left_out(roots, exclude))
+
+
+def _beside(
+    found: Scan, roots: Sequence[bytes], reader: Reader | None, exclude: Sequence[str]
+) -> SidecarChanges | None:
+    """What came of texts beside pictures, where there are any."""
+    if not (found.texts or (reader and any(reads.has_sidecars(reader, root) for root in roots))):
+        return None
+    from indexer.texts import compare_sidecars
+
+    return compare_sidecars(found, roots, reader, left_out=left_out(roots, exclude))
 
 
 def _load(

@@ -61,7 +61,7 @@ def bring_texts(
     writer: Writer,
     encoder: Encoder,
     encoder_id: int,
-    beside: SidecarChanges,
+    beside: SidecarChanges | None,
     *,
     read_by: str | None,
     workers: int,
@@ -78,7 +78,8 @@ def bring_texts(
     counts = TextCounts()
     try:
         with contextlib.closing(open_reader(location)) as reader:
-            counts.texts = write_sidecars(reader, writer, beside)
+            if beside is not None:
+                counts.texts = write_sidecars(reader, writer, beside)
             if read_by is not None:
                 from indexer.ocr import read_pictures
 
@@ -109,8 +110,6 @@ def compare_sidecars(
     """
     found = SidecarChanges()
     known = {car.origin: car for root in roots for car in stored.sidecars(reader, root)} if reader else {}
-    if not (scan.texts or known):
-        return found
     for file, picture in _pairs(scan):
         stamp = f"{file.size}:{file.mtime_ns}"
         old = known.get(file.path)
@@ -158,7 +157,7 @@ def _pairs(scan: Scan) -> list[tuple[FoundFile, bytes]]:
     """Each text file with the one picture that it belongs to by its name."""
     pictures = {file.path for file in scan.files}
     stems: dict[bytes, list[bytes]] = {}
-    for path in pictures if scan.texts else ():
+    for path in pictures:
         stems.setdefault(os.path.splitext(path)[0], []).append(path)
     pairs = []
     for file in scan.texts:

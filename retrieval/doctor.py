@@ -10,7 +10,7 @@ from typing import Any
 
 from retrieval import registry
 from retrieval.config import Location
-from retrieval.db import reads, texts
+from retrieval.db import reads
 from retrieval.db.full_text import index_problem
 from retrieval.db.reader import Reader, open_reader
 from retrieval.errors import (
@@ -160,7 +160,7 @@ def _vectors(damaged: _Damaged) -> Iterator[Finding]:
 
 def _texts(reader: Reader) -> Iterator[Finding]:
     active = reads.active_encoder(reader)
-    count = texts.waiting_count(reader, active.id) if active is not None else 0
+    count = reads.texts_waiting(reader, active.id) if active is not None else 0
     if count:
         yield Finding(
             "texts",

@@ -129,7 +129,7 @@ class Texts:
             interrupted = self._embed(writer, tell, halt)
         with self._state.lock:
             info = reads.active_encoder(self._state.reader)
-            waiting = stored.waiting_count(self._state.reader, info.id) if info else added
+            waiting = reads.texts_waiting(self._state.reader, info.id) if info else added
         return TextsReport(
             added, len(lines) - added, tuple(broken), reading.notes, waiting, interrupted=interrupted
         )
@@ -180,7 +180,7 @@ class Texts:
         # A reader of its own: others may ask the catalog meanwhile.
         with contextlib.closing(open_reader(self._state.location)) as reader:
             info = reads.active_encoder(reader)
-            if info is None or not stored.waiting_count(reader, info.id):
+            if info is None or not reads.texts_waiting(reader, info.id):
                 return False
             encoder = self._state.encoder(info)
             done = embed_texts(reader, writer, encoder, info.id, progress=tell, stopped=halt)
@@ -204,7 +204,7 @@ def embed_texts(
 
     from retrieval.db.texts_writes import put_text_vectors
 
-    total, done, last = stored.waiting_count(reader, encoder_id), 0, 0
+    total, done, last = reads.texts_waiting(reader, encoder_id), 0, 0
     if not total:
         return True
     progress("encode", {"total": total, "done": 0})

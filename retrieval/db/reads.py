@@ -108,6 +108,22 @@ def text_embedding_count(reader: Reader, encoder_id: int) -> int:
     return _count(reader, "SELECT COUNT(*) FROM text_embeddings WHERE encoder_id = :e", e=encoder_id)
 
 
+def texts_waiting(reader: Reader, encoder_id: int) -> int:
+    """How many texts an encoder has no vector of: two counts, since there is no vector without a text."""
+    rows = reader.rows(
+        "SELECT (SELECT COUNT(*) FROM texts) - (SELECT COUNT(*) FROM text_embeddings WHERE encoder_id = :e)",
+        e=encoder_id,
+    )
+    return max(0, int(rows[0][0]))
+
+
+def has_sidecars(reader: Reader, root: bytes) -> bool:
+    """Whether there is a text in the catalog that lay beside a picture of a folder."""
+    low, high = under(root)
+    sql = "SELECT 1 FROM texts WHERE origin >= :low AND origin < :high AND source = 'sidecar' LIMIT 1"
+    return bool(reader.rows(sql, low=low, high=high))
+
+
 def counts(reader: Reader) -> dict[str, int]:
     return {
         "images": _count(reader, "SELECT COUNT(*) FROM images WHERE missing_at IS NULL"),

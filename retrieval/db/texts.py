@@ -83,15 +83,6 @@ def texts(
     ]
 
 
-def waiting_count(reader: Reader, encoder_id: int) -> int:
-    """How many texts an encoder has no vector of: two counts, since there is no vector without a text."""
-    rows = reader.rows(
-        "SELECT (SELECT COUNT(*) FROM texts) - (SELECT COUNT(*) FROM text_embeddings WHERE encoder_id = :e)",
-        e=encoder_id,
-    )
-    return max(0, int(rows[0][0]))
-
-
 def waiting(reader: Reader, encoder_id: int, *, after: int, limit: int) -> list[tuple[int, str]]:
     """The next texts that an encoder has no vector of."""
     rows = reader.rows(
