@@ -131,6 +131,10 @@ def main() -> None:
 )
 @click.option("--retry", is_flag=True, help="Try files again that failed before.")
 @click.option(
+    "--ocr", is_flag=True,
+    help="Also read the text in pictures that was not read yet. Needs the extra 'ocr'.",
+)  # fmt: skip
+@click.option(
     "--workers", type=click.IntRange(1, 256), metavar="N", help="Loading processes. Default: one a core."
 )
 @click.option("--memory", metavar="SIZE", help="Memory for pictures in flight, as 500M or 2G.")
@@ -143,6 +147,7 @@ def index(
     exclude: tuple[str, ...],
     dry_run: bool,
     retry: bool,
+    ocr: bool,
     workers: int | None,
     memory: str | None,
     as_json: bool,
@@ -155,6 +160,7 @@ def index(
     \b
     search index ~/Pictures
     search index ~/Pictures --exclude "screenshots/" --exclude "*.gif"
+    search index ~/Pictures --ocr
     search index --model open_clip:ViT-B-32/laion2b_s34b_b79k
     """
     from indexer import index_folder
@@ -175,6 +181,7 @@ def index(
             exclude=exclude,
             dry_run=dry_run,
             retry=retry,
+            ocr=ocr,
             workers=workers,
             memory=parse_bytes(memory),
             progress=line,

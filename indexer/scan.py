@@ -55,8 +55,6 @@ class Scan:
     """What a walk found. Nothing is known of `unreadable` paths and of files below them."""
 
     files: list[FoundFile] = field(default_factory=list)
-    texts: list[FoundFile] = field(default_factory=list)
-    """Text files, which may belong to the picture they lie beside."""
     unreadable: list[bytes] = field(default_factory=list)
     """Also links to nowhere, which may have led to a folder on a disk that is away."""
     dangling: list[bytes] = field(default_factory=list)
@@ -65,6 +63,8 @@ class Scan:
     notes: list[str] = field(default_factory=list)
     """What a person should know about ignore files, in sentences."""
     raw_skipped: int = 0
+    texts: list[FoundFile] = field(default_factory=list)
+    """Text files, which may belong to the picture they lie beside."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from retrieval.query.filters import Filter
     from retrieval.query.terms import Query, Term
     from retrieval.registry import load_encoder
+    from retrieval.texts import Text, Texts, TextsReport
     from retrieval.types import (
         Answer,
         Citation,
@@ -71,8 +72,11 @@ _HOMES = {
     "StoreError": "errors",
     "Tag": "types",
     "Term": "query.terms",
+    "Text": "texts",
     "TextHit": "types",
     "TextHits": "types",
+    "Texts": "texts",
+    "TextsReport": "texts",
     "VectorStore": "protocols",
     "list_models": "models",
     "load_encoder": "registry",
@@ -102,8 +106,11 @@ __all__ = [
     "StoreError",
     "Tag",
     "Term",
+    "Text",
     "TextHit",
     "TextHits",
+    "Texts",
+    "TextsReport",
     "VectorStore",
     "list_models",
     "load_encoder",

@@ -32,6 +32,8 @@ Sort = Literal["relevance", "date"]
 SORTS = ("relevance", "date")
 AROUND = ("name", "folder", "described", "told", "caption", "seen", "feedback")
 """Signals from the words around a picture: most pictures have none of them."""
+REPEATS = 4
+"""A sidecar, a description in the file and an added text can say the same of the same picture."""
 AUTO, REGIONS, OWN, NOTHING = "auto", "regions", "classes", "none"
 """What `rerank` may name besides a reranker: the best at hand, the best built in, the encoder's own
 second stage, nothing."""
@@ -148,26 +150,27 @@ def match(
         if not current.text_generation:
             return TextHits()
         store = state.texts(current).store
-        ids, scores = store.search(vector, limit)
+        ids, scores = store.search(vector, REPEATS * limit)
         matches = encoder.match(scores, store.sample(vector), pair="image-text")
         least = (encoder.cutoff if min_match is None else min_match) if cutoff else 0.0
         rows = reads.texts_by_id(reader, ids.tolist())
-    found = [
-        TextHit(
+    found: dict[tuple[str, int | None], TextHit] = {}
+    for text_id, score, chance in zip(ids.tolist(), scores.tolist(), matches.tolist(), strict=True):
+        row = rows.get(text_id)
+        if row is None or (row.text, row.image_id) in found or len(found) == limit:
+            continue
+        found[row.text, row.image_id] = TextHit(
             text_id=text_id,
-            text=rows[text_id].text,
-            score=float(score),
-            match=float(chance),
-            rank=rank,
-            source=rows[text_id].source,
-            image_id=rows[text_id].image_id,
+            text=row.text,
+            score=score,
+            match=chance,
+            rank=len(found) + 1,
+            source=row.source,
+            image_id=row.image_id,
         )
-        for rank, (text_id, score, chance) in enumerate(zip(ids.tolist(), scores, matches, strict=True), 1)
-        if text_id in rows
-    ]
     return TextHits(
-        (hit for hit in found if hit.match >= least),
-        closest=(hit for hit in found if hit.match < least),
+        (hit for hit in found.values() if hit.match >= least),
+        closest=(hit for hit in found.values() if hit.match < least),
         cutoff=least,
     )
 

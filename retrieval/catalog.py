@@ -303,15 +303,15 @@ class Catalog:
         self.state.check_writable()
         if store is not None and store not in KINDS:
             raise QueryError(f"'{store}' is not a kind of store. There are: {', '.join(KINDS)}")
-        with self.state.lock:
+        with self.state.snapshot() as reader:
             self.state.forget_stores()
-            with self.state.reader.snapshot():
-                return sum(
-                    len(
-                        rebuild_store(self.location.cache, self.state.image_truth(info), kind=store).store.ids
-                    )
-                    for info in reads.encoders(self.state.reader)
-                )
+            count = 0
+            for info in reads.encoders(reader):
+                opened = rebuild_store(self.location.cache, self.state.image_truth(info), kind=store)
+                count += len(opened.store.ids)
+                if info.text_generation:
+                    rebuild_store(self.location.cache, self.state.text_truth(info), kind=store)
+            return count
 
     def refresh(self) -> None:
         """Bring the active encoder's cache up to the rows, so that the next query finds it ready."""

@@ -269,16 +269,18 @@ def _caches(place: Location, reader: Reader) -> Iterator[Finding]:
     for info in reads.encoders(reader):
         if not info.active:
             continue
-        _, fresh = cache.is_fresh(
-            place.cache, info.cache_key, info.dim, info.generation, info.epoch, thorough=True
-        )
-        if not fresh and info.generation:
-            yield Finding(
-                "cache",
-                f"The vector cache of {info.spec} is missing, behind or damaged; queries go by the rows.",
-                "search rebuild",
-                True,
-            )
+        for what, key, generation, epoch in (
+            ("vector", info.cache_key, info.generation, info.epoch),
+            ("text vector", info.text_cache_key, info.text_generation, info.text_epoch),
+        ):
+            _, fresh = cache.is_fresh(place.cache, key, info.dim, generation, epoch, thorough=True)
+            if not fresh and generation:
+                yield Finding(
+                    "cache",
+                    f"The {what} cache of {info.spec} is missing, behind or damaged; queries go by the rows.",
+                    "search rebuild",
+                    True,
+                )
 
 
 def _mend(place: Location, found: list[Finding], damaged: _Damaged) -> list[Finding]:

@@ -172,7 +172,8 @@ def test_mistakes_of_a_query_get_one_clear_sentence(
 
 def test_rerank_before_the_query_does_not_swallow_it(search: Search, catalog: Path) -> None:
     """The name of a reranker is optional, so the query may stand in its place."""
-    assert "blip" in search("find", "--rerank", "red", "--catalog", catalog).stderr.lower()
+    rows = json_lines(search("find", "--rerank", "red", "--json", "--catalog", catalog).stdout)
+    assert [isinstance(row["rerank_score"], float) for row in rows] == [True, True]
     assert (
         len(json_lines(search("find", "--rerank", "none", "red", "--json", "--catalog", catalog).stdout)) == 2
     )
