@@ -179,7 +179,7 @@ def _can_do(reader: Reader, changed: Sequence[Beside]) -> bool:
 def _content(path: bytes) -> str | None:
     """The text of a file; empty for one that holds none, None where that cannot be told now."""
     from retrieval.images import read_file
-    from retrieval.text_files import clean, decode
+    from retrieval.texts.files import clean, decode
 
     try:
         data = read_file(path, allow=_check_size).data

@@ -14,8 +14,8 @@ import pytest
 from click.testing import Result
 from PIL import Image, ImageDraw, ImageEnhance, ImageFont
 
-from retrieval.components import Components, apart
 from retrieval.duplicates import Duplicates, Kind, duplicates, not_duplicates
+from retrieval.duplicates.components import Components, apart
 from retrieval.errors import CatalogError, QueryError
 from retrieval.images.near import FARTHEST, near_pairs
 from retrieval.images.phash import read_signatures, signature

@@ -11,9 +11,9 @@ import pytest
 from click.testing import Result
 from PIL import Image
 
-from retrieval.clusters import cluster, nearest
 from retrieval.errors import QueryError
 from retrieval.groups import REST, groups
+from retrieval.groups.clusters import cluster, nearest
 from retrieval.query.filters import Filter
 from retrieval.state import State
 from retrieval.tags import Tags

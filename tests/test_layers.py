@@ -28,12 +28,10 @@ LAYERS = [
         "retrieval.rerankers",
         "retrieval.show",
         "retrieval.stores",
-        "retrieval.text_files",
     },
     {"retrieval.models"},
     {"retrieval.state"},
-    {"retrieval.clusters", "retrieval.components", "retrieval.signatures"},
-    {"retrieval.sameness", "retrieval.vocabulary"},
+    {"retrieval.vocabulary"},
     {
         "retrieval.texts",
         "retrieval.tags",

@@ -13,7 +13,7 @@ from retrieval.db import reads
 from retrieval.db import texts as stored
 from retrieval.db.reader import open_reader
 from retrieval.errors import CatalogError, ModelError, QueryError, RetrievalError
-from retrieval.text_files import FORMATS, Line, Reading, read_file, read_lines
+from retrieval.texts.files import FORMATS, Line, Reading, read_file, read_lines
 from retrieval.types import path_fields
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from retrieval.components import Components
+from retrieval.duplicates.components import Components
+from retrieval.duplicates.signatures import CLOSE, open_unchanged
 from retrieval.images.near import FARTHEST, near_pairs
 from retrieval.images.phash import PAGE_SIDE, SIGNATURE_BYTES, page_of, read_signatures, same_page
-from retrieval.signatures import CLOSE, open_unchanged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

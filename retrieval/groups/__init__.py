@@ -117,7 +117,7 @@ def _members(vectors: Vectors, k: int | None) -> tuple[list[NDArray[np.int64]], 
     """Positions of each group, the most typical first, the largest group first; and of the rest."""
     import numpy as np
 
-    from retrieval.clusters import cluster, nearest
+    from retrieval.groups.clusters import cluster, nearest
 
     count = len(vectors)
     wanted = k or min(USUAL_MOST, max(2, round((count / 3) ** 0.5)))

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from retrieval.db.duplicates import PictureRow
+    from retrieval.duplicates.sameness import Sameness
     from retrieval.protocols import Progress
     from retrieval.query.filters import Filter
-    from retrieval.sameness import Sameness
     from retrieval.state import State
 
 Kind = Literal["same-file", "same-picture", "same-moment"]
@@ -90,9 +90,9 @@ def duplicates(
     """
     import numpy as np
 
+    from retrieval.duplicates.sameness import Sameness
+    from retrieval.duplicates.signatures import completed
     from retrieval.query.filters import Filter
-    from retrieval.sameness import Sameness
-    from retrieval.signatures import completed
 
     asked = KINDS if kinds is None else tuple(dict.fromkeys(kinds))
     for kind in asked:
@@ -191,7 +191,7 @@ def _holds(group: Sequence[PictureRow], marked: set[tuple[int, int]]) -> bool:
 def _kept_apart(
     group: Sequence[PictureRow], edges: Iterable[tuple[int, int]], marked: set[tuple[int, int]]
 ) -> list[list[PictureRow]]:
-    from retrieval.components import apart
+    from retrieval.duplicates.components import apart
 
     by_id = {row.id: row for row in group}
     return [[by_id[key] for key in piece] for piece in apart(sorted(by_id), edges, marked)]
