@@ -50,8 +50,18 @@ class Trial:
         self.kinds = [query["kind"] for query in data["queries"]]
         self.dev = self.asked(data["queries"])
         self.colours = self.asked(self.own["colours"])
+        # A sentence has the photos of a graded query, or lists its own.
+        graded = {query["query"]: query["relevant"] for query in data["queries"]}
+        self.sentences = self.asked(
+            {
+                "query": item["query"],
+                "relevant": dict.fromkeys(graded[item["as"]] if "as" in item else item["relevant"], 1),
+            }
+            for item in self.own["sentences"]
+        )
 
     def asked(self, queries: Iterable[dict[str, Any]]) -> Asked:
+        queries = list(queries)
         texts = [query["query"] for query in queries]
         grades = [[query.get("relevant", {}).get(name, 0) for name in self.names] for query in queries]
         vectors = self.encoder.encode_texts(texts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,12 @@ from retrieval.encoders.classes import (
     TOP,
     ClassStage,
     Posterior,
+    chance,
     content_words,
+    head_of,
     load_labels,
     pack,
+    unpack,
 )
 from retrieval.encoders.colour import BLUE, BROWN, GREEN, GREY, RED, WHITE
 from retrieval.encoders.starter import StarterEncoder
@@ -260,3 +264,113 @@ def test_a_large_sample_costs_no_more_than_a_part_of_it(encoder: StarterEncoder)
         encoder.look_again("red car", query, scores, aux, sample)
         spent.append(time.thread_time() - began)
     assert min(spent) < 0.006
+
+
+@pytest.mark.parametrize(
+    ("text", "head"),
+    [
+        ("a dog running on the beach", "dog"),
+        ("my old dog asleep", "dog"),
+        ("two dogs in the snow", "dogs"),
+        ("the puppy that chewed my shoes", "puppy"),
+        ("a red car parked in the street", "red car"),
+        ("panda eating bamboo", "panda"),
+        ("a laptop left open on a desk", "laptop"),
+        ("a cup of coffee on the table", "cup of coffee"),
+        ("puppies of any breed in a basket", "puppies of any breed"),
+        ("A wall, made of stone", "wall"),
+        ("a hot air balloon over the hills", "hot air balloon"),
+        ("a sewing machine on a desk", "sewing machine"),
+        ("horse racing at night", "horse racing"),
+        ("a plain gold ring on a finger", "plain gold ring"),
+    ],
+)
+def test_a_sentence_has_a_main_thing(text: str, head: str) -> None:
+    assert head_of(text) == head
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a dog",
+        "hot air balloon",
+        "ice cream",
+        "a water bottle",
+        "a cold beer",
+        "a washing machine",
+        "source of light",
+        "things that fly",
+        "something to eat",
+        "listening to music",
+        "a person holding a cup",
+        "animals with a trunk and tusks",
+        "on the beach",
+        "the",
+        "",
+        "東京",
+    ],
+)
+def test_a_name_is_not_torn_apart_and_what_names_no_kind_is_no_main_thing(text: str) -> None:
+    assert head_of(text) is None
+
+
+@pytest.mark.parametrize("text", ["a dog running on the beach", "a dog on grass", "my old dog asleep"])
+def test_a_sentence_shows_its_main_thing_below_what_fits_wholly(text: str, encoder: StarterEncoder) -> None:
+    classes = [*DOGS, TABBY, PANDA, SPORTS_CAR, PIZZA, ACCORDION]
+    _, chances = asked(encoder, text, classes)
+    assert (chances[: len(DOGS)] >= encoder.cutoff).mean() > 0.9
+    assert (chances[len(DOGS) :] < encoder.cutoff).all()
+    _, plain = asked(encoder, "a dog", classes)
+    assert chances.max() < plain.max()
+
+
+@pytest.mark.parametrize(
+    "text", ["a giraffe eating leaves", "penguins on the ice", "an owl sleeping in a barn"]
+)
+def test_a_sentence_about_what_no_picture_shows_gets_no_answer(text: str, encoder: StarterEncoder) -> None:
+    _, chances = asked(encoder, text, [*DOGS, TABBY, PANDA, SPORTS_CAR, PIZZA, ACCORDION, ALP])
+    assert (chances < encoder.cutoff).all()
+
+
+def test_the_main_thing_never_lowers_a_chance_and_a_colour_still_counts(encoder: StarterEncoder) -> None:
+    text = "a red car parked in the street"
+    query = encoder.encode_texts([text])[0]
+    classes = list(range(0, CLASSES, 7))
+    aux = [record([number]) for number in classes]
+    scores = load_labels()[classes] @ query
+    stage = ClassStage()
+    plain = text.replace("red ", "")
+    whole = stage.evidence(plain, query, scores, unpack(aux))
+    with_head = stage.look_again(plain, query, scores, aux, Sample(scores, aux), head_vector(encoder))
+    assert (with_head >= chance(whole) - 1e-6).all()
+    red, blue = coloured(encoder, text, [RED, BLUE])
+    assert red > blue
+
+
+def test_the_main_thing_is_asked_for_only_where_the_whole_is_far_from_every_class(
+    encoder: StarterEncoder,
+) -> None:
+    stage, heads = ClassStage(), []
+
+    def encode(text: str) -> Scores:
+        heads.append(text)
+        return head_vector(encoder)(text)
+
+    for text in ("a dog", "hot air balloon", "a wooden fence around a yard", "a dog lying on the carpet"):
+        query = encoder.encode_texts([text])[0]
+        aux = [record([TABBY])]
+        scores = load_labels()[[TABBY]] @ query
+        stage.look_again(text, query, scores, aux, Sample(scores, aux), encode)
+    assert heads == ["dog"]
+
+
+def test_scores_made_again_are_those_of_the_pictures(encoder: StarterEncoder) -> None:
+    query = encoder.encode_texts(["a cat"])[0]
+    aux = [record([TABBY]), record([TABBY, ALP], [0.7, 0.3]), b""]
+    mixed = 0.7 * load_labels()[TABBY] + 0.3 * load_labels()[ALP]
+    expected = [load_labels()[TABBY] @ query, mixed @ query / np.linalg.norm(mixed), 0]
+    np.testing.assert_allclose(ClassStage().scores(query, unpack(aux)), expected, atol=2e-3)
+
+
+def head_vector(encoder: StarterEncoder) -> Callable[[str], Scores]:
+    return lambda text: encoder.encode_texts([text])[0]

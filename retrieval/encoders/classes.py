@@ -5,6 +5,7 @@ name, a kind the class belongs to ("animal") or a place it is met ("beach"), whi
 best. That tells apart what a single mean vector blurs. With the score, the words that query
 and class share, and the colours that a query names, it becomes a chance that stands by itself:
 it depends on the candidate and the query, and for colours on what is usual in the catalog.
+A sentence that no class comes near is answered by its main thing too, more weakly.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 from retrieval.encoders.colour import COLOURS, SPELLINGS, asked_colours, colour_evidence
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -39,6 +40,9 @@ SAMPLED = 512
 WEIGHTS = (16.5, 4.6, 0.8, -13.6)
 BIAS = -2.6
 LEAST_BEST = 0.65
+# A query whose best class lies below `LEAST_BEST` is also answered by its head, wholly so `HEAD_RAMP` below:
+# the evidence goes `HEAD_SHARE` of the way to the head's, less `HEAD_DISCOUNT`, and never down.
+HEAD_RAMP, HEAD_SHARE, HEAD_DISCOUNT = 0.05, 0.8, 1.0
 
 # Words that name nothing, and the plurals that no rule makes.
 EMPTY = re.compile(
@@ -63,6 +67,40 @@ PLURALS = (
     ("ss", "ss"),
     ("us", "us"),
     ("s", ""),
+)
+
+# What stands before the main thing of a phrase, and tells no class from another.
+LEADING = re.compile(
+    r"an?|the|my|our|your|his|her|their|its|this|that|these|those|some|any|all|many|several|one|two|three|four"
+    r"|five|\d+|old|young|new|small|little|big|large|tiny|huge|cute|nice|lovely|beautiful"
+)
+# Where a phrase goes on to say what its main thing is like, does or has around it. "Of" is not among
+# them: "a cup of coffee" is one thing.
+JOINING = re.compile(
+    r"on|in|at|by|near|under|over|above|below|behind|besides?|beneath|between|among|against|around|across"
+    r"|along|through|into|onto|towards?|from|with|without|next|inside|outside|during|after|before|for|to|up"
+    r"|down|off|away|out|back|that|which|who|whose|whom|where|while|when|as|is|are|was|were|has|have|had"
+    r"|being|full|made"
+)
+# Before these words a participle is one ("eating a nut"), as it is before a joining word; otherwise it may
+# be part of a name ("sewing machine"), and so may the word for a sport ("ice skating").
+ARTICLES = re.compile(
+    r"an?|the|my|our|your|his|her|their|its|some|this|that|these|those|one|two|three|and|of"
+)
+TAKING = re.compile(r"(?:eat|drink|hold|wear|carry|chas|catch|play|read|pull|watch|chew)ing")
+SPORT = re.compile(r"(?:skat|div|climb|rac|rid|watch|fish|board|bik|hik|sail|surf|ski|glid|fight|walk)ing")
+NO_PARTICIPLE = re.compile(
+    r"(?:th|str|k|r|w|br|spr|morn|even|build|wedd|cloth|ceil|paint|draw)ing|(?:any|every|no|some)thing"
+)
+TRAILING = re.compile(
+    r"(?!\w*eed$|shed$|sled$)\w{2,}ed|open|wide|asleep|awake|alone|together|left|seen|taken|worn|built|drawn"
+    r"|caught|stuck|hung|lost|lit"
+)
+# People are unknown to the classes, and the others are too wide to stand for the sentence.
+NO_HEAD = re.compile(
+    r"people|persons?|m[ae]n|wom[ae]n|boys?|girls?|child(?:ren)?|kids?|bab(?:y|ies)|guys?|lad(?:y|ies)"
+    r"|friends?|famil(?:y|ies)|animals?|objects?|views?|scenes?|places?|close-ups?|faces?|portraits?|crowds?"
+    r"|groups?"
 )
 
 
@@ -102,14 +140,45 @@ class ClassStage:
         scores: NDArray[np.float32],
         aux: Sequence[bytes],
         sample: Sample,
+        encode: Callable[[str], NDArray[np.float32]],
     ) -> NDArray[np.float32]:
-        """How likely each candidate is relevant; `text` without its asking, `query` its vector."""
+        """How likely each candidate is relevant; `text` without its asking, `query` its vector.
+
+        `encode` is asked for the vector of the query's head, and only where that counts.
+        """
         top = unpack(aux)
-        evidence = self.features(text, query, scores, top) @ np.array(WEIGHTS, np.float32) + BIAS
+        evidence = self.evidence(text, query, scores, top)
+        head = head_of(text)
+        unanswered = self.unanswered(query) if head else 0.0
+        if head and unanswered > 0:
+            vector = encode(head)
+            by_head = self.evidence(head, vector, self.scores(vector, top), top)
+            raised = HEAD_SHARE * (by_head - evidence) - HEAD_DISCOUNT
+            evidence = evidence + unanswered * np.maximum(raised, 0)
         colours = asked_colours(text)
         if colours:
             evidence = evidence + colour_evidence(colours, top.colours, thinned(sample.aux).colours)
         return chance(evidence)
+
+    def evidence(
+        self, text: str, query: NDArray[np.float32], scores: NDArray[np.float32], top: Posterior
+    ) -> NDArray[np.float32]:
+        """The log-odds that each candidate is relevant, its colours aside."""
+        weighed: NDArray[np.float32] = self.features(text, query, scores, top) @ np.array(WEIGHTS, np.float32)
+        return weighed + np.float32(BIAS)
+
+    def unanswered(self, query: NDArray[np.float32]) -> float:
+        """How far a query is from what any class answers, 0..1: a picture has no say in it."""
+        below = LEAST_BEST - float(self.class_fits(query).max())
+        return min(max(below / HEAD_RAMP, 0.0), 1.0)
+
+    def scores(self, query: NDArray[np.float32], top: Posterior) -> NDArray[np.float32]:
+        """The cosines of a query with pictures, whose vectors are made again from their classes."""
+        shares = np.zeros((len(top.classes), CLASSES), np.float32)
+        np.put_along_axis(shares, top.classes.astype(np.intp), top.chances.astype(np.float32), axis=1)
+        vectors = shares @ self._labels
+        found: NDArray[np.float32] = (vectors @ query) / np.maximum(np.linalg.norm(vectors, axis=1), SMALLEST)
+        return found
 
     def features(
         self, text: str, query: NDArray[np.float32], scores: NDArray[np.float32], top: Posterior
@@ -202,6 +271,40 @@ def singular(word: str) -> str:
         if word.endswith(ending) and len(word) > len(ending) + 1:
             return word[: -len(ending)] + instead
     return word
+
+
+def head_of(text: str) -> str | None:
+    """The main thing of a phrase that says more: "a dog running on the beach" is about a "dog".
+
+    None where nothing is cut off ("hot air balloon"), and where what is left names no kind of
+    thing that pictures are told apart by ("things that fly", "a man holding a fish").
+    """
+    words = [word.strip(".,;:!?\"'()") for word in text.lower().split()]
+    start = 0
+    while start < len(words) and LEADING.fullmatch(words[start]):
+        start += 1
+    end = next((place for place in range(start + 1, len(words)) if _goes_on(words, start, place)), len(words))
+    while end > start and TRAILING.fullmatch(words[end - 1]):
+        end -= 1
+    head = words[start:end]
+    if end == len(words) or not content_words(" ".join(head)):
+        return None
+    if NO_HEAD.fullmatch(head[0]) or NO_HEAD.fullmatch(head[-1]):
+        return None
+    return None if len(head) == 1 and head[0].endswith("ing") else " ".join(head)
+
+
+def _goes_on(words: list[str], start: int, place: int) -> bool:
+    """Whether the phrase, led by `start` small words, goes on at a place to more than its main thing."""
+    word = words[place]
+    if JOINING.fullmatch(word):
+        return True
+    if not word.endswith("ing") or NO_PARTICIPLE.fullmatch(word):
+        return False
+    following = words[place + 1] if place + 1 < len(words) else "is"
+    says = JOINING.fullmatch(following) or ARTICLES.fullmatch(following) or TAKING.fullmatch(word)
+    name = not start and not words[place - 1].endswith("s") and SPORT.fullmatch(word)
+    return bool(says) and not name
 
 
 def thinned(aux: Sequence[bytes]) -> Posterior:

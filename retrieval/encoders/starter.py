@@ -51,6 +51,7 @@ DECODE_AT = 2
 
 TEMPERATURE = 1.3
 WINDOWS_SHARE = 0.4
+HEADS_KEPT = 64
 VIEWS_A_RUN = 4
 """More at once do not fit the processor's cache and take longer each."""
 
@@ -89,6 +90,7 @@ class StarterEncoder:
         self._lock = threading.Lock()
         self._image: tuple[onnxruntime.InferenceSession, Vectors] | None = None
         self._text: TextTower | None = None
+        self._heads: dict[str, NDArray[np.float32]] = {}
 
     @property
     def id(self) -> str:
@@ -152,7 +154,7 @@ class StarterEncoder:
         aux: Sequence[bytes],
         sample: Sample,
     ) -> NDArray[np.float32]:
-        return self._stage.look_again(strip_request(text), query, scores, aux, sample)
+        return self._stage.look_again(strip_request(text), query, scores, aux, sample, self._head_vector)
 
     def match(
         self, scores: NDArray[np.float32], sample: NDArray[np.float32], *, pair: Pair = "text-image"
@@ -163,6 +165,16 @@ class StarterEncoder:
         known = float(sample.sum()) + USUAL_MEAN * USUAL_COUNT
         mean = min(max(known / (len(sample) + USUAL_COUNT), LOWEST_MEAN), HIGHEST_MEAN)
         return chance(MATCH_SCORE * scores + (MATCH_MEAN * mean + MATCH_BIAS))
+
+    def _head_vector(self, head: str) -> NDArray[np.float32]:
+        """Kept, for one query may be put to a catalog in many calls."""
+        vector = self._heads.get(head)
+        if vector is None:
+            vector = self.encode_texts([head])[0]
+            if len(self._heads) >= HEADS_KEPT:
+                self._heads.clear()
+            self._heads[head] = vector
+        return vector
 
     def _image_tower(self) -> tuple[onnxruntime.InferenceSession, Vectors]:
         with self._lock:
