@@ -236,9 +236,9 @@ def find(
     search "./pool.jpg + 2:night - people"
     search "birthday cake" --paths -0 | xargs -0 cp -t /tmp/cakes
     """
-    from retrieval.asking import is_reranker
     from retrieval.catalog import Catalog
     from retrieval.query.terms import Query
+    from retrieval.reranking import is_reranker
     from retrieval.show.progress import ProgressLine
 
     if not query and rerank is not None and not is_reranker(rerank):

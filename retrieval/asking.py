@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,11 +11,12 @@ from typing import TYPE_CHECKING, Literal
 
 from retrieval.config import DEFAULT_LIMIT, RERANK_DEPTH, RERANK_SECONDS
 from retrieval.db import reads
-from retrieval.errors import ModelError, QueryError
+from retrieval.errors import QueryError
 from retrieval.feedback import Feedback
-from retrieval.meaning import find_picture, meant, open_picture, picture_vector
+from retrieval.meaning import meant, open_picture, picture_vector
 from retrieval.query.filters import Filter
 from retrieval.query.terms import Query
+from retrieval.reranking import NOTHING, chosen_reranker, reranked
 from retrieval.types import Hit, Hits, TextHit, TextHits
 
 if TYPE_CHECKING:
@@ -23,22 +25,19 @@ if TYPE_CHECKING:
     from retrieval.db.reader import Reader
     from retrieval.explain import Explanation
     from retrieval.feedback import Marks
-    from retrieval.protocols import Encoder, Progress, Reranker
+    from retrieval.protocols import Encoder, Progress
     from retrieval.query.terms import Picture
     from retrieval.ranking import Ranked
     from retrieval.state import State
 
 Sort = Literal["relevance", "date"]
 SORTS = ("relevance", "date")
-AROUND = ("name", "folder", "described", "told", "caption", "seen", "feedback")
+DATED = 5000
+"""Of at most so many candidates, the relevant ones are put in the order of their dates."""
+AROUND = ("name", "folder", "described", "told", "caption", "seen", "feedback", "feedback against")
 """Signals from the words around a picture: most pictures have none of them."""
 REPEATS = 4
 """A sidecar, a description in the file and an added text can say the same of the same picture."""
-AUTO, REGIONS, OWN, NOTHING = "auto", "regions", "classes", "none"
-"""What `rerank` may name besides a reranker: the best at hand, the best built in, the encoder's own
-second stage, nothing."""
-
-
 Known = int | str | os.PathLike[str]
 """A picture of the catalog, by id or path."""
 
@@ -61,7 +60,13 @@ class Asked:
     progress: Progress | None = None
 
     def checked(self) -> Asked:
-        if self.limit < 1:
+        try:
+            limit = operator.index(self.limit)
+        except TypeError:
+            raise QueryError(f"A limit is a whole number, not {self.limit!r}.") from None
+        if self.where is not None and not isinstance(self.where, Filter):
+            raise QueryError(f"'where' takes a Filter, not {type(self.where).__name__}.")
+        if limit < 1:
             raise QueryError(f"A limit of {self.limit} finds nothing. Ask for at least 1.")
         if self.sort not in SORTS:
             raise QueryError(f"Hits are sorted by {' or '.join(SORTS)}, not by '{self.sort}'.")
@@ -94,7 +99,7 @@ def search(state: State, query: Query, asked: Asked, *, without: Sequence[int] =
     asked.checked()
     info = state.active()
     encoder = state.encoder(info)
-    reranker = _reranker(asked.rerank, encoder)
+    reranker = chosen_reranker(asked.rerank, encoder)
     marks = Feedback(state).marks(query, good=asked.good, bad=asked.bad)
     # What is slow happens outside the lock, so that threads wait for the model, not for each other.
     terms = meant(state, info, encoder, query, allow_url=asked.allow_url)
@@ -110,20 +115,30 @@ def search(state: State, query: Query, asked: Asked, *, without: Sequence[int] =
             marks=marks,
         )
         wanted = asked.limit if reranker is None else max(asked.limit, asked.rerank_depth)
-        least = encoder.cutoff if asked.min_match is None else asked.min_match
-        hits, closest = _hits(reader, ranking.ranked(wanted), wanted, least if asked.cutoff else 0.0)
+        if asked.sort == "date" and asked.cutoff:
+            wanted = max(wanted, DATED)
+        least = (encoder.cutoff if asked.min_match is None else asked.min_match) if asked.cutoff else 0.0
+        hits, closest = _hits(reader, ranking.ranked(wanted), wanted, least)
     notes = [note for term in terms if term.learnt is not None for note in term.learnt.notes]
     notes += _notes(query, encoder, marks)
     if reranker is not None:
-        hits, said = _reranked(state, reranker, query, asked, hits)
+        hits, said = reranked(
+            state,
+            reranker,
+            query.words,
+            hits,
+            depth=asked.rerank_depth,
+            seconds=asked.rerank_seconds,
+            fixed=(*marks.good, *marks.bad),
+            progress=asked.progress,
+        )
         notes += said
-    hits = hits[: asked.limit]
     if asked.sort == "date":
-        hits.sort(key=lambda hit: hit.taken_at or "", reverse=True)
+        hits = sorted(hits if asked.cutoff else hits[: asked.limit], key=_taken, reverse=True)
     return Hits(
-        (replace(hit, rank=rank) for rank, hit in enumerate(hits, 1)),
+        (replace(hit, rank=rank) for rank, hit in enumerate(hits[: asked.limit], 1)),
         closest=closest[: asked.limit],
-        cutoff=least if asked.cutoff else 0.0,
+        cutoff=least,
         notes=notes,
     )
 
@@ -133,7 +148,7 @@ def similar(state: State, pictures: Sequence[Picture], asked: Asked) -> Hits:
     if not pictures:
         raise QueryError("Name a picture to find more like it: search similar photo.jpg")
     query = Query(tuple(term for picture in pictures for term in Query.image(picture).terms)).checked()
-    own = [find_picture(state, picture) for picture in pictures]
+    own = [state.find_picture(picture) for picture in pictures]
     return search(state, query, asked, without=[image_id for image_id in own if image_id is not None])
 
 
@@ -183,7 +198,8 @@ def explained(state: State, query: Query, picture: Picture, *, allow_url: bool =
     info = state.active()
     encoder = state.encoder(info)
     terms = meant(state, info, encoder, query, allow_url=allow_url)
-    image_id, path = find_picture(state, picture), None
+    marks = Feedback(state).marks(query)
+    image_id, path = state.find_picture(picture), None
     if image_id is not None:
         with state.lock:
             row = reads.shown(state.reader, [image_id]).get(image_id)
@@ -196,7 +212,7 @@ def explained(state: State, query: Query, picture: Picture, *, allow_url: bool =
     encoded = encoder.encode_prepared([encoder.preparer(image)])
     vector, aux = encoded.vectors[0], encoded.aux[0] if encoded.aux else b""
     with state.snapshot():
-        ranking = Ranking(state, state.still(info), encoder, terms, Filter())
+        ranking = Ranking(state, state.still(info), encoder, terms, Filter(), marks=marks)
         ranked, looks = ranking.about(image_id, vector, aux)
         samples = ranking.samples
     aims = [
@@ -221,31 +237,6 @@ def explained(state: State, query: Query, picture: Picture, *, allow_url: bool =
         signals=spoken(ranked, 0),
         whole=vector,
     )
-
-
-def is_reranker(spec: str) -> bool:
-    """Whether `rerank` could mean this, and not a query that stands in its place."""
-    from retrieval.rerankers import home_of
-
-    return spec in (AUTO, REGIONS, OWN, NOTHING) or home_of(spec.partition(":")[0]) is not None
-
-
-def _reranker(name: str | None, encoder: Encoder) -> Reranker | None:
-    """The model that is to look at pictures and words together; None for the encoder's own second stage."""
-    from retrieval.protocols import SecondStage
-    from retrieval.rerankers import load_reranker
-    from retrieval.rerankers.checkpoints import BLIP, find
-
-    looks_again = isinstance(encoder, SecondStage)
-    if name in (None, NOTHING) or (name in (AUTO, REGIONS) and looks_again):
-        return None
-    if name == OWN:
-        if not looks_again:
-            raise ModelError(f"The model {encoder.id} has no second stage of its own (classes).")
-        return None
-    if name == AUTO:
-        name = "crops" if find(BLIP) is None else "blip_itm"
-    return load_reranker("crops" if name == REGIONS else str(name), encoder)
 
 
 def _hits(reader: Reader, ranked: Ranked, limit: int, cutoff: float) -> tuple[list[Hit], list[Hit]]:
@@ -305,47 +296,8 @@ def _notes(query: Query, encoder: Encoder, marks: Marks) -> list[str]:
     return notes
 
 
-def _reranked(
-    state: State, reranker: Reranker, query: Query, asked: Asked, hits: list[Hit]
-) -> tuple[list[Hit], list[str]]:
-    """The first hits in the order of both stages, and what there is to say about it."""
-    import numpy as np
-
-    from retrieval.query.fuse import log_odds
-    from retrieval.rerankers.looks import LookCache
-    from retrieval.rerankers.rescoring import Picture as Candidate
-    from retrieval.rerankers.rescoring import fused, rescored
-
-    text = query.words
-    if not text:
-        raise QueryError(
-            "A reranker compares pictures with words, and this query has none. Leave out --rerank."
-        )
-    first, rest = hits[: asked.rerank_depth], hits[asked.rerank_depth :]
-    with state.lock:
-        hashes = reads.content_hashes(state.reader, [hit.image_id for hit in first])
-    candidates = [Candidate(hit.path, hashes.get(hit.image_id, b"")) for hit in first]
-    scores = rescored(
-        reranker,
-        text,
-        candidates,
-        looks=LookCache(state.location.cache, reranker.id, readonly=state.readonly),
-        budget=asked.rerank_seconds,
-        progress=asked.progress,
-    )
-    order = fused(log_odds(np.array([hit.match for hit in first])), scores)
-    judged = np.isfinite(scores)
-    moved = [
-        replace(first[place], rerank_score=float(scores[place]) if judged[place] else None)
-        for place in order.tolist()
-    ]
-    left = int((~judged).sum())
-    notes = (
-        [f"The reranker got to {len(first) - left} of {len(first)} pictures; the others keep their place."]
-        if left
-        else []
-    )
-    return moved + rest, notes
+def _taken(hit: Hit) -> str:
+    return hit.taken_at or ""
 
 
 def _with_offset(taken_at: str | None, offset: int | None) -> str | None:

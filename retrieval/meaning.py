@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from retrieval.db import reads
 from retrieval.errors import ImageError, QueryError
 from retrieval.query.terms import is_url
-from retrieval.types import clamped_ns
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,44 +65,24 @@ def picture_vector(
     """A picture's vector: of the catalog where it is there and unchanged, else encoded now."""
     import numpy as np
 
-    image_id = find_picture(state, picture)
+    image_id = state.find_picture(picture)
     if image_id is not None:
         with state.snapshot():
             store = state.images(state.still(info)).store
             place = int(np.searchsorted(store.ids, image_id))
             if place < len(store.ids) and int(store.ids[place]) == image_id:
                 return image_id, store.vectors(np.array([image_id]))[0]
-    if isinstance(picture, int):
-        raise QueryError(f"The catalog at {state.location.name} has no picture {picture} to compare with.")
+        if not isinstance(picture, str | os.PathLike):
+            raise QueryError(f"The catalog at {state.location.name} has no picture {picture} to compare with.")
     return None, encoder.encode_images([open_picture(picture, allow_url=allow_url)])[0]
-
-
-def find_picture(state: State, picture: Picture) -> int | None:
-    """The id of a picture of the catalog; None for one from outside, or a file that has changed."""
-    if isinstance(picture, int):
-        return picture
-    if not isinstance(picture, str | os.PathLike) or is_url(picture):
-        return None
-    path = os.path.abspath(os.path.expanduser(picture))
-    with state.lock:
-        row = reads.file_at(state.reader, os.fsencode(path))
-    if row is None or row.missing:
-        return None
-    try:
-        status = os.stat(path)
-    except OSError:
-        return row.id  # its disk is away: the catalog still knows how it looked
-    return row.id if (status.st_size, clamped_ns(status.st_mtime_ns)) == (row.size, row.mtime_ns) else None
 
 
 def open_picture(picture: Picture, *, allow_url: bool = False) -> Image.Image:
     """An upright RGB picture from a file, a URL or an open image; errors name what was asked for."""
     from retrieval.images import load_image, upright
 
-    if isinstance(picture, int):
-        raise QueryError(f"Picture {picture} is an id, not a file.")
     if not isinstance(picture, str | os.PathLike):
-        if not hasattr(picture, "getexif"):
+        if isinstance(picture, int) or not hasattr(picture, "getexif"):
             raise QueryError(f"A picture is a path, an id or a Pillow image, not {type(picture).__name__}.")
         return upright(picture)
     name = os.fspath(picture)

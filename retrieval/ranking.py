@@ -99,68 +99,47 @@ class Ranking:
         store = self.view.store
         depth = DEPTH if len(self.terms) == 1 else SUM_DEPTH
         near, _ = store.search(self.direction, max(limit, depth), allowed=self.allowed)
-        wanted = [term for term in self.terms if term.term.weight > 0]
-        said = [self._said(term, near) for term in wanted]
-        told = [self._told(term) for term in self.terms]
-        keys = {key for part in said for key in part}.union(
-            key for term, part in zip(self.terms, told, strict=True) if term in wanted for key in part
-        )
-        found = np.array(sorted(key for key in keys if self._may_be_found(key)), np.int64)
-        block = np.unique(np.concatenate([near[:depth], found, *self._like_good_answers()]))
-        rest = near[depth:][~np.isin(near[depth:], block)]
-        ids = np.concatenate([block, rest])
-        if len(self.terms) > 1:
-            # What one term's words brought in, and what is to be pushed away, is asked of every term.
-            said = [self._said(term, ids, limit=0) for term in self.terms]
+        found = [self._by_words(term) for term in self.terms if term.term.weight > 0]
+        found += [self._by_captions(term) for term in self.terms if term.term.weight > 0]
+        block = _distinct([near[:depth], *found, *self._like_good_answers()])
+        # What has a place in the block does not depend on the limit.
+        ids = np.concatenate([block, near[depth:][~np.isin(near[depth:], block)]])
         aux = store.aux(ids) if self.second is not None else []
-        found_here = self._judged(ids, store.vectors(ids), aux, said, told)
-        head = np.lexsort((block, -found_here.scores[: len(block)], -found_here.chances[: len(block)]))
-        return found_here.ordered(np.concatenate([head, np.arange(len(block), len(ids))]))
+        judged = self._judged(ids, store.vectors(ids), aux, known=True)
+        head = np.lexsort((block, -judged.scores[: len(block)], -judged.chances[: len(block)]))
+        return judged.ordered(np.concatenate([head, np.arange(len(block), len(ids))]))
 
     def about(
         self, image_id: int | None, vector: NDArray[np.float32], aux: bytes
     ) -> tuple[Ranked, list[float]]:
         """What speaks for one picture, of the catalog or not, and its chance by looks for each term."""
         ids = np.array([0 if image_id is None else image_id], np.int64)
-        known = image_id is not None
-        said = [self._said(term, ids, limit=0) if known else {} for term in self.terms]
-        told = [self._told(term) if known else {} for term in self.terms]
         looks = [float(self._seen(number, vector[None], [aux])[0]) for number in range(len(self.terms))]
-        return self._judged(ids, vector[None], [aux], said, told), looks
+        return self._judged(ids, vector[None], [aux], known=image_id is not None), looks
 
-    def _judged(
-        self,
-        ids: Ids,
-        vectors: Vectors,
-        aux: Sequence[bytes],
-        said: Sequence[Mapping[int, words.Said]],
-        told: Sequence[Mapping[int, float]],
-    ) -> Ranked:
-        """What speaks for each of some pictures, in the order given."""
+    def _judged(self, ids: Ids, vectors: Vectors, aux: Sequence[bytes], *, known: bool) -> Ranked:
+        """What speaks for each of some pictures, in the order given; `known` are those of the catalog."""
         signals: dict[str, Floats] = {}
         chances: list[tuple[float, Floats]] = []
+        said = self._said(ids) if known else [{} for _ in self.terms]
+        told = self._told(ids) if known else [np.zeros(len(ids)) for _ in self.terms]
         for number, term in enumerate(self.terms):
             looks = self._seen(number, vectors, aux)
             spoken = _row(ids, {key: found.evidence for key, found in said[number].items()})
-            captions = _row(ids, told[number])
-            chance = either([looks, spoken, captions])
+            chance = either([looks, spoken, told[number]])
             chances.append((term.term.weight, chance))
             if len(self.terms) == 1:
-                signals = {"picture": looks, **_fields(ids, said[number]), "caption": captions}
+                signals = {"picture": looks, **_fields(ids, said[number]), "caption": told[number]}
             else:
                 signals[_name(term)] = chance
         scores = np.round(vectors @ self.direction, SCORE_DIGITS).astype(np.float32)
         total = both(chances)
         if self.marks and len(ids):
             moved = self.marks.moved(
-                ids,
-                total,
-                self.encoder,
-                self.view.store,
-                vectors=vectors,
-                visible=self.view.visible,
+                ids, total, self.encoder, self.view.store, vectors=vectors, visible=self.view.visible
             )
             signals["feedback"] = np.maximum(moved - total, 0)
+            signals["feedback against"] = np.maximum(total - moved, 0)
             total = moved
         return Ranked(ids, scores, total, signals)
 
@@ -170,8 +149,11 @@ class Ranking:
             return []
         store = self.view.store
         ways = self.marks.ways(self.direction, store)
-        answers = np.array([key for key in self.marks.good if self._may_be_found(key)], np.int64)
-        return [answers, *(store.search(way, DEPTH, allowed=self.allowed)[0] for way in ways)]
+        answers = np.array(self.marks.good, np.int64)
+        return [
+            answers[self._may_be_found(answers)],
+            *(store.search(way, DEPTH, allowed=self.allowed)[0] for way in ways),
+        ]
 
     @cached_property
     def direction(self) -> NDArray[np.float32]:
@@ -210,37 +192,79 @@ class Ranking:
         store = self.view.store
         return store.aux(store.sampled(allowed=self.view.visible))
 
-    def _said(self, term: Meant, among: Ids, *, limit: int = FOUND) -> dict[int, words.Said]:
-        """What the words around pictures answer to a text: names, descriptions, captions."""
+    def _by_words(self, term: Meant) -> Ids:
+        """Pictures whose words answer a text: names, descriptions, captions."""
         if term.text is None:
-            return {}
+            return np.empty(0, np.int64)
         allowed = None if self.allowed is None else self.view.store.ids[self.allowed]
-        return words.said(self.state.reader, term.text, limit=limit, among=among, allowed=allowed)
+        found = words.nominated(self.state.reader, term.text, limit=FOUND, allowed=allowed)
+        return found[self._may_be_found(found)]
 
-    def _told(self, term: Meant) -> dict[int, float]:
+    def _said(self, ids: Ids) -> list[dict[int, words.Said]]:
+        """What the words around the pictures answer to each term."""
+        asked = [(number, term.text) for number, term in enumerate(self.terms) if term.text is not None]
+        found: list[dict[int, words.Said]] = [{} for _ in self.terms]
+        answers = words.judged(self.state.reader, [text for _, text in asked], ids) if asked else []
+        for (number, _), answer in zip(asked, answers, strict=True):
+            found[number] = answer
+        return found
+
+    def _by_captions(self, term: Meant) -> Ids:
         """Pictures whose own texts mean what a text asks for, if they do not say it in the same words."""
+        none = np.empty(0, np.int64)
         if term.text is None or not self.info.text_generation:
-            return {}
+            return none
         reader, texts = self.state.reader, self.state.texts(self.info).store
         among = None
         if self.filtered and self.allowed is not None and self.allowed.sum() <= FEW:
             own = reads.texts_of(reader, self.view.store.ids[self.allowed].tolist())
-            among = np.isin(texts.ids, own)
-        ids, scores = texts.search(term.vector, FOUND, allowed=among)
-        matches = self.encoder.match(scores, texts.sample(term.vector), pair="text-text")
-        tied = reads.tied_images(reader, ids.tolist())
-        found: dict[int, float] = {}
-        for text_id, match in zip(ids.tolist(), matches.tolist(), strict=True):
-            image_id = tied.get(text_id)
-            if image_id is not None and match >= LEAST_CAPTION:
-                found[image_id] = max(match, found.get(image_id, 0.0))
-        return {image_id: match for image_id, match in found.items() if self._may_be_found(image_id)}
+            among = np.isin(texts.ids, [text_id for text_id, _ in own])
+        count, found = FOUND, none
+        while True:
+            # Texts that belong to no picture, or to one that may not be found, take no place.
+            ids, _ = texts.search(term.vector, count, allowed=among)
+            tied = reads.tied_images(reader, ids.tolist())
+            found = np.array([tied[key] for key in ids.tolist() if key in tied], np.int64)
+            found = found[self._may_be_found(found)]
+            if len(found) >= FOUND or count >= len(texts.ids):
+                return found[:FOUND]
+            count *= 8
 
-    def _may_be_found(self, image_id: int) -> bool:
-        ids = self.view.store.ids
-        place = int(np.searchsorted(ids, image_id))
-        there = place < len(ids) and int(ids[place]) == image_id
-        return there and (self.allowed is None or bool(self.allowed[place]))
+    def _told(self, ids: Ids) -> list[Floats]:
+        """How likely the texts tied to each picture mean what each term asks for."""
+        found = [np.zeros(len(ids)) for _ in self.terms]
+        if not self.info.text_generation or all(term.text is None for term in self.terms):
+            return found
+        texts = self.state.texts(self.info).store
+        own = reads.texts_of(self.state.reader, ids.tolist())
+        text_ids = np.array([text_id for text_id, _ in own], np.int64)
+        held = np.isin(text_ids, texts.ids)
+        if not held.any():
+            return found
+        place = {key: number for number, key in enumerate(ids.tolist())}
+        places = np.array([place[image_id] for _, image_id in own])[held]
+        vectors = texts.vectors(text_ids[held])
+        for row, term in zip(found, self.terms, strict=True):
+            if term.text is not None:
+                scores = np.round(vectors @ term.vector, SCORE_DIGITS).astype(np.float32)
+                matches = self.encoder.match(scores, texts.sample(term.vector), pair="text-text")
+                np.maximum.at(row, places, np.where(matches >= LEAST_CAPTION, matches, 0))
+        return found
+
+    def _may_be_found(self, ids: Ids) -> NDArray[np.bool_]:
+        """Which pictures have a vector and pass."""
+        known = self.view.store.ids
+        if not len(known):
+            return np.zeros(len(ids), np.bool_)
+        places = np.minimum(np.searchsorted(known, ids), len(known) - 1)
+        there: NDArray[np.bool_] = known[places] == ids
+        return there if self.allowed is None else there & self.allowed[places]
+
+
+def _distinct(parts: Sequence[Ids]) -> Ids:
+    """The ids in all parts, ascending; `np.unique` would import a part of NumPy that takes its time."""
+    every = np.sort(np.concatenate(parts))
+    return every[np.append(True, every[1:] != every[:-1])] if len(every) else every
 
 
 def _row(ids: Ids, values: Mapping[int, float]) -> Floats:

@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import index
 from typing import TYPE_CHECKING
 
 from retrieval import registry
@@ -22,6 +23,8 @@ from retrieval.errors import (
     ModelError,
     QueryError,
 )
+from retrieval.query.terms import is_url
+from retrieval.types import clamped_ns
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from retrieval.db.reads import EncoderInfo
     from retrieval.protocols import Encoder, VectorStore
     from retrieval.query.filters import Filter
+    from retrieval.query.terms import Picture
     from retrieval.stores.opening import Opened, Truth
 
 
@@ -160,6 +164,24 @@ class State:
 
     def forget_stores(self) -> None:
         self._images = self._texts = None
+
+    def find_picture(self, picture: Picture) -> int | None:
+        """The id of a picture of the catalog; None for one from outside, or a file that has changed."""
+        if not isinstance(picture, str | os.PathLike):
+            return None if isinstance(picture, bool) or not hasattr(picture, "__index__") else index(picture)
+        if is_url(picture):
+            return None
+        path = os.path.abspath(os.path.expanduser(picture))
+        with self.lock:
+            row = reads.file_at(self.reader, os.fsencode(path))
+        if row is None or row.missing:
+            return None
+        try:
+            status = os.stat(path)
+        except OSError:
+            return row.id  # its disk is away: the catalog still knows how it looked
+        same = (status.st_size, clamped_ns(status.st_mtime_ns)) == (row.size, row.mtime_ns)
+        return row.id if same else None
 
     def view(self, info: EncoderInfo, where: Filter) -> View:
         """The store, and masks over its ids; to be called inside a snapshot."""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import re
 import shlex
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 import pytest
+from click.testing import CliRunner
 from PIL import Image, ImageDraw
 
 if TYPE_CHECKING:
@@ -135,6 +138,140 @@ def test_the_examples_use_only_options_that_exist(cli_docs: ModuleType, root: cl
         for option in unknown_options(root, line)
     ]
     assert wrong == []
+
+
+# The examples of the command line, each run in a home that has what they name
+
+PIPED = re.compile(r"^\s+(?:\$ )?(?:\S.*\| )?search\s", re.M)
+NOT_RUN = {
+    "search index ~/Pictures --ocr": "needs an extra, and takes a second a picture",
+    "search index --model open_clip:ViT-B-32/laion2b_s34b_b79k": "fetches a model",
+    "search models pull open_clip:ViT-B-32-256/datacomp_s34b_b86k": "fetches a model",
+    "search eval dev.json --rerank blip_itm --plot figures.png": "fetches a model",
+}
+BEFORE = {
+    "search tag add": ["search tag remove 'golden retriever'"],
+}
+"""What a command's examples need to be undone of what is ready for all."""
+PHOTOS = (
+    "rex.jpg rex1.jpg rex2.jpg rex3.jpg other-dog.jpg neighbours-dog.jpg beach.jpg beach-1.jpg beach-2.jpg "
+    "cat.jpg bella.jpg pool.jpg holiday.jpg monday.jpg tuesday.jpg scans/a.jpg travel/b.jpg travel/c.jpg"
+).split()
+
+
+FURNISHING = (
+    "search index ~/Pictures",
+    "search texts add captions.jsonl",
+    "search tag add 'golden retriever'",
+    "search concepts add rex rex1.jpg rex2.jpg rex3.jpg",
+    *(f"search feedback 'a dog' --good {name}" for name in ("rex.jpg", "bella.jpg", "rex1.jpg", "rex2.jpg")),
+)
+SETTINGS = {"SEARCH_MODEL": "toy", "SEARCH_OFFLINE": "1", "HF_HUB_OFFLINE": "1"}
+COMMANDS = re.findall(r"^## (.+)$", (ROOT / "docs" / "cli.md").read_text(encoding="utf-8"), re.M)
+
+
+def example_lines(cli_docs: ModuleType, root: click.Group) -> dict[str, list[str]]:
+    """The examples of every command, without the words that explain them."""
+    return {
+        context.command_path: [
+            line.strip().removeprefix("$ ").partition("  ")[0]
+            for line in context.get_help().splitlines()
+            if PIPED.search(line)
+        ]
+        for context in cli_docs.commands(root)
+    }
+
+
+def arguments_of(example: str, home: Path) -> list[str]:
+    """The arguments of the one `search` in a line of shell."""
+    words = shlex.split(example, comments=True)
+    words = words[words.index("search") + 1 :]
+    for end in {"|", ">", "&&"} & set(words):
+        words = words[: words.index(end)]
+    return [str(home) + word[1:] if word.startswith("~/") else word for word in words]
+
+
+def succeeds(root: click.Group, example: str, home: Path) -> str:
+    """Nothing if the example works, else what went wrong."""
+    result = CliRunner().invoke(root, arguments_of(example, home), input="a red door\n")
+    return "" if result.exit_code == 0 else f"{example}: {result.exit_code} {result.output} {result.exception!r}"
+
+
+@pytest.fixture(scope="module")
+def furnished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home, as it is to be copied, of a person who has done what the examples speak of."""
+    home = tmp_path_factory.mktemp("furnished")
+    pictures = home / "Pictures"
+    for number, name in enumerate(PHOTOS):
+        colour = (11 * number % 256, 97 * number % 256, 200 - 10 * number)
+        (pictures / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (64 + number, 48), colour).save(pictures / name)
+    captions = [{"text": f"caption {number}", "image": name} for number, name in enumerate(PHOTOS)]
+    (pictures / "captions.jsonl").write_text("\n".join(map(json.dumps, captions)))
+    (pictures / "alt-texts.csv").write_text("text,image\na dog,rex.jpg\n")
+    (pictures / "notes.txt").write_text("a summer day\n")
+    (pictures / "words.txt").write_text("golden retriever\nrex: a brown dog\n")
+    (pictures / "more-words.txt").write_text("snow\n")
+    (pictures / "dev.json").write_text(json.dumps({"query": "dog", "relevant": ["rex.jpg"]}))
+    flickr = home / "flickr8k" / "images" / "1.jpg"
+    flickr.parent.mkdir(parents=True)
+    Image.new("RGB", (50, 40), "red").save(flickr)
+    entry = {"filename": "1.jpg", "split": "test", "sentences": [{"raw": "red"}]}
+    (pictures / "dataset_flickr8k.json").write_text(json.dumps({"images": [entry]}))
+    return home
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory, furnished: Path) -> tuple[Path, Path]:
+    """The home where examples run, and how it is to be before each of them."""
+    from cli import main
+
+    home = tmp_path_factory.mktemp("stage") / "home"
+    kept = home.with_name("kept")
+    with pytest.MonkeyPatch.context() as patch:
+        shutil.copytree(furnished, home)
+        at_home(patch, home)
+        for example in FURNISHING:
+            assert not succeeds(main, example, home)
+    shutil.copytree(home, kept)
+    return home, kept
+
+
+def at_home(patch: pytest.MonkeyPatch, home: Path) -> None:
+    patch.chdir(home / "Pictures")
+    for name, value in {**SETTINGS, "HOME": str(home), "SEARCH_CATALOG": str(home / "catalog")}.items():
+        patch.setenv(name, value)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_example_runs(
+    cli_docs: ModuleType,
+    root: click.Group,
+    command: str,
+    stage: tuple[Path, Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    home, kept = stage
+    monkeypatch.chdir(home.parent)
+    shutil.rmtree(home)
+    shutil.copytree(kept, home)
+    at_home(monkeypatch, home)
+    for example in BEFORE.get(command, ()):
+        assert not succeeds(root, example, home)
+    examples = [example for example in example_lines(cli_docs, root)[command] if example not in NOT_RUN]
+    assert [wrong for example in examples if (wrong := succeeds(root, example, home))] == []
+
+
+def test_the_commands_whose_examples_run_are_all_there_are(cli_docs: ModuleType, root: click.Group) -> None:
+    examples = example_lines(cli_docs, root)
+    assert sorted(COMMANDS) == sorted(command for command, lines in examples.items() if lines)
+    known = [example for lines in examples.values() for example in lines]
+    assert set(NOT_RUN) <= set(known)
+    assert sum(example not in NOT_RUN for example in known) > 60
+
+
+def test_an_example_that_does_not_work_is_told(root: click.Group, home: Path) -> None:
+    assert "There is no catalog" in succeeds(root, "search status", home)
 
 
 @click.group()

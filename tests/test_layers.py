@@ -42,7 +42,7 @@ LAYERS = [
         "retrieval.explain",
     },
     {"retrieval.meaning"},
-    {"retrieval.ranking"},
+    {"retrieval.ranking", "retrieval.reranking"},
     {"retrieval.asking"},
     {"retrieval.catalog"},
     {"retrieval.doctor", "retrieval.evaluate", "indexer"},

@@ -231,3 +231,106 @@ def test_filters_hold_for_pictures_and_sums(catalog: Path, photos: Path) -> None
         assert set(names(opened.similar(photos / "red.png", where=where))) == {"red-again.jpg", "white.png"}
         found = opened.search("green + blue", where=where, cutoff=False)
         assert set(names(found)) == {"red-again.jpg", "white.png"}
+
+
+# What must not depend on how many are asked for, or on what else there is
+
+
+@pytest.fixture
+def shallow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few candidates, so that a small catalog goes beyond their number."""
+    from retrieval import ranking
+
+    monkeypatch.setattr(ranking, "DEPTH", 3)
+    monkeypatch.setattr(ranking, "SUM_DEPTH", 4)
+    monkeypatch.setattr(ranking, "FOUND", 2)
+
+
+@pytest.fixture
+def captioned(mixed: Path) -> Path:
+    """Some pictures with captions that mean the same, and texts that belong to none."""
+    with Catalog(mixed) as catalog:
+        hits = catalog.search("white", limit=20, cutoff=False)
+        catalog.texts.add([{"text": "purple", "image": hit.image_id} for hit in hits[::2]])
+        catalog.texts.add([f"purple {number}" for number in range(30)])
+    return mixed
+
+
+@pytest.mark.usefixtures("shallow")
+@pytest.mark.parametrize("query", ["red", "blue + red", "purple", "white - purple", "mixed"])
+def test_deeper_candidates_do_not_overtake(captioned: Path, query: str) -> None:
+    with Catalog(captioned) as catalog:
+        whole = [hit.image_id for hit in catalog.search(query, limit=50, cutoff=False)]
+        for limit in range(1, 15):
+            few = [hit.image_id for hit in catalog.search(query, limit=limit, cutoff=False)]
+            assert few == whole[:limit]
+
+
+def test_every_caption_is_heard(captioned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from retrieval import ranking
+
+    monkeypatch.setattr(ranking, "FOUND", 2)
+    with Catalog(captioned) as catalog:
+        found = catalog.search("purple", limit=50)
+        assert len(found) == 8
+        assert all(hit.signals["caption"] > 0.5 for hit in found)
+        pushed = catalog.search("white - purple", limit=50, cutoff=False)
+        captioned_ids = {hit.image_id for hit in found}
+        assert all(hit.match < 0.1 for hit in pushed if hit.image_id in captioned_ids)
+
+
+def test_a_filter_finds_what_passes_of_the_unfiltered_hits(captioned: Path, tmp_path: Path) -> None:
+    where = Filter(min_size=64, type="png")
+    with Catalog(captioned) as catalog:
+        for query in ("purple", "white", "red + purple"):
+            everything = {hit.image_id: hit.match for hit in catalog.search(query, limit=50)}
+            assert {
+                hit.image_id: hit.match for hit in catalog.search(query, limit=50, where=where)
+            } == everything
+
+
+def test_dates_sort_the_relevant_ones_and_not_the_first(
+    tmp_path: Path, index: Callable[..., IndexReport]
+) -> None:
+    for number in range(8):
+        draw(tmp_path / "days" / f"IMG_2020010{number + 1}_120000.png", "red", mark=number + 1)
+    draw(tmp_path / "days" / "IMG_20240101_120000.png", "blue")
+    index(tmp_path / "days")
+    with Catalog(tmp_path / "catalog") as catalog:
+        newest = names(catalog.search("red", limit=2, sort="date"))
+        assert newest == ["IMG_20200108_120000.png", "IMG_20200107_120000.png"]
+        assert names(catalog.search("red", limit=5, sort="date"))[:2] == newest
+
+
+def test_explaining_agrees_with_searching(mixed: Path) -> None:
+    with Catalog(mixed) as catalog:
+        target = catalog.search("green", cutoff=False, limit=20)[-1]
+        catalog.feedback.add("red", good=[target.image_id])
+        for hit in catalog.search("red", limit=20, cutoff=False):
+            explained = catalog.explain("red", hit.image_id)
+            assert explained.match == pytest.approx(hit.match, abs=2e-3)
+            assert explained.signals.keys() == hit.signals.keys()
+
+
+def test_a_reranker_leaves_what_a_person_said(mixed: Path) -> None:
+    with Catalog(mixed) as catalog:
+        order = catalog.search("red + blue", cutoff=False, limit=20)
+        catalog.feedback.add("red + blue", good=[order[3].image_id], bad=[order[0].image_id])
+        ranked = catalog.search("red + blue", cutoff=False, limit=20, rerank="crops")
+        assert ranked[0].image_id == order[3].image_id
+        assert ranked[-1].image_id == order[0].image_id
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"limit": 2.5}, "whole number"),
+        ({"where": "photos"}, "takes a Filter"),
+        ({"rerank_depth": 0}, "1 picture"),
+    ],
+)
+def test_wrong_options_are_told_before_any_work(
+    mixed: Path, options: dict[str, object], message: str
+) -> None:
+    with Catalog(mixed) as catalog, pytest.raises(QueryError, match=message):
+        catalog.search("red", **options)  # type: ignore[arg-type]

@@ -141,7 +141,6 @@ def test_a_frequent_word_is_found_behind_a_filter_and_among_candidates(
     rows["beach/crab.jpg"] = {}
     fill(tmp_path / "c", rows)
     monkeypatch.setattr("retrieval.db.words.ENOUGH", 20)
-    monkeypatch.setattr("retrieval.db.words.FEW", 20)
     reader = open_reader(Location.parse(tmp_path / "c"))
     first = said(reader, "beach", limit=10)
     assert list(first) == list(range(1, 11))

@@ -291,6 +291,7 @@ def content_hashes(reader: Reader, image_ids: Sequence[int]) -> dict[int, bytes]
 
 
 def texts_by_id(reader: Reader, text_ids: Sequence[int]) -> dict[int, StoredText]:
+    """The texts, but for those of pictures that are missing."""
     found: dict[int, StoredText] = {}
     for marks, parameters in chunks(text_ids):
         rows = reader.rows(
@@ -311,10 +312,12 @@ def tied_images(reader: Reader, text_ids: Sequence[int]) -> dict[int, int]:
     return found
 
 
-def texts_of(reader: Reader, image_ids: Sequence[int]) -> list[int]:
-    """The texts that are tied to any of the pictures."""
+def texts_of(reader: Reader, image_ids: Sequence[int]) -> list[tuple[int, int]]:
+    """The texts that are tied to any of the pictures: text id, image id."""
     return [
-        int(row[0])
+        (int(text_id), int(image_id))
         for marks, parameters in chunks(image_ids)
-        for row in reader.rows(f"SELECT id FROM texts WHERE image_id IN ({marks})", **parameters)
+        for text_id, image_id in reader.rows(
+            f"SELECT id, image_id FROM texts WHERE image_id IN ({marks})", **parameters
+        )
     ]

@@ -8,7 +8,7 @@ same number whichever way the picture became a candidate, and how many are asked
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from retrieval.db.reader import Reader, Row
 
     Ids = NDArray[np.int64]
+    Mask = NDArray[np.bool_]
 
 TRUST = {"told": 0.95, "described": 0.9, "name": 0.6, "folder": 0.5, "seen": 0.5}
 """How much each kind of words is about what is on the picture."""
@@ -36,8 +37,6 @@ LONG = 50
 MAX_WORDS = 16
 MAX_SOUGHT = 8
 """Words that candidates are looked up by: those that tell most."""
-FEW = 2000
-"""Of so few pictures that may be found, all are considered."""
 ENOUGH = 1000
 """Pictures that are looked up by one word. Of a word that more of them have, the others are
 considered where the caller has them for candidates already."""
@@ -78,32 +77,59 @@ class Word:
 def said(
     reader: Reader, text: str, *, limit: int = 200, among: Ids | None = None, allowed: Ids | None = None
 ) -> dict[int, Said]:
-    """The `limit` pictures whose words answer best, and those of `among` whose words answer at all.
+    """What the words around the nominated pictures answer, and around those of `among`."""
+    import numpy as np
+
+    found = nominated(reader, text, limit=limit, allowed=allowed)
+    near = found if among is None else np.concatenate([found, np.asarray(among, np.int64)])
+    return judged(reader, [text], near)[0]
+
+
+def nominated(reader: Reader, text: str, *, limit: int, allowed: Ids | None) -> Ids:
+    """The `limit` pictures whose words seem to answer best, ascending; only `judged` tells how well.
 
     `allowed` are the ids that may be found, ascending; without it, all pictures that are
     not missing. Any text is a question: none of it has a meaning to the database.
     """
-    index = full_text(reader)
-    asked = asked_words(text) if index is not None else []
-    if index is None or not asked:
-        return {}
     import numpy as np
 
-    words = _weighed(index, asked)
-    known = [word for word in words if word.count]
-    if not known:
-        return {}
-    none = np.empty(0, np.int64)
-    found = _sought(reader, index, known[:MAX_SOUGHT], limit, allowed) if limit > 0 else none
-    near = none if among is None else np.asarray(among, np.int64)
-    if len(near) > MANY or all(word.count <= ENOUGH for word in known):
-        near = near[np.isin(near, index.having([word.asked for word in known], whole=False))]
-    rows = index.words(np.union1d(found, near).tolist())
-    total = sum(word.weight for word in words)
-    answers = {row[0]: answer for row in rows if (answer := _answer(known, total, row)) is not None}
-    best = sorted((-answers[key].evidence, key) for key in found.tolist() if key in answers)[:limit]
-    kept = {key for _, key in best}.union(near.tolist())
-    return {key: answers[key] for key in sorted(kept & answers.keys())}
+    index = full_text(reader)
+    asked = asked_words(text) if index is not None and limit > 0 else []
+    known = [word for word in _weighed(index, asked) if word.count] if index is not None else []
+    if index is None or not known or (allowed is not None and not len(allowed)):
+        return np.empty(0, np.int64)
+    if allowed is None:
+        hidden = np.array(sorted(reads.hidden_ids(reader)), np.int64)
+        found = _sought(index, known[:MAX_SOUGHT], limit, lambda ids: ~_within(ids, hidden), None)
+    else:
+        span = int(allowed[0]), int(allowed[-1])
+        found = _sought(index, known[:MAX_SOUGHT], limit, lambda ids: _within(ids, allowed), span)
+    return np.sort(found)
+
+
+def judged(reader: Reader, texts: Sequence[str], ids: Ids) -> list[dict[int, Said]]:
+    """What the words around some pictures answer to each text; pictures whose words say nothing are left out.
+
+    The words of a picture are read once, however many texts there are.
+    """
+    index = full_text(reader)
+    if index is None:
+        return [{} for _ in texts]
+    questions = [_weighed(index, asked_words(text)) for text in texts]
+    sought = {word.phrase: word for words in questions for word in words if word.count}
+    if not sought or not len(ids):
+        return [{} for _ in texts]
+    near = _distinct(ids)
+    if len(near) > MANY or all(word.count <= ENOUGH for word in sought.values()):
+        near = near[_within(near, index.having([word.asked for word in sought.values()], whole=False))]
+    rows = index.words(near.tolist())
+    answers: list[dict[int, Said]] = []
+    for words in questions:
+        known = [word for word in words if word.count]
+        total = sum(word.weight for word in words)
+        found = ((row[0], _answer(known, total, row)) for row in rows) if known else iter(())
+        answers.append({key: answer for key, answer in found if answer is not None})
+    return answers
 
 
 def _weighed(index: FullText, asked: Sequence[Asked]) -> list[Word]:
@@ -117,37 +143,79 @@ def _weighed(index: FullText, asked: Sequence[Asked]) -> list[Word]:
     return sorted(words, key=lambda word: (not word.count, -word.weight, word.phrase))[:MAX_WORDS]
 
 
-def _sought(reader: Reader, index: FullText, words: Sequence[Word], limit: int, allowed: Ids | None) -> Ids:
-    """Candidates by their words; more than `limit`, because only their own rows tell which are best."""
+def _sought(
+    index: FullText,
+    words: Sequence[Word],
+    limit: int,
+    may: Callable[[Ids], Mask],
+    span: tuple[int, int] | None,
+) -> Ids:
+    """Candidates by their words, the best `limit` as far as the index tells."""
     import numpy as np
 
-    if allowed is not None and len(allowed) <= FEW:
-        return allowed
-    span = None if allowed is None else (int(allowed[0]), int(allowed[-1]))
     ids: list[Ids] = []
     gains: list[NDArray[np.float64]] = []
     for word in words:
         mine = np.empty(0, np.int64)
         for columns, trust in index.tiers:
             if len(mine) < ENOUGH:
-                tier = index.having([word.asked], columns=columns, span=span, most=ENOUGH)
-                tier = np.setdiff1d(tier, mine, assume_unique=True)
-                mine = np.concatenate([mine, tier])
+                tier = _passing(index, [word.asked], may, span, columns)
+                tier = tier[~_within(tier, mine)]
+                mine = np.sort(np.concatenate([mine, tier]))
                 ids.append(tier)
                 gains.append(np.full(len(tier), word.weight * trust))
     if len(words) > 1 and any(word.count > ENOUGH for word in words):
         # Each may stand in very many pictures, and all of them together in a few.
-        mine = index.having([word.asked for word in words], span=span, most=ENOUGH)
+        mine = _passing(index, [word.asked for word in words], may, span, "")
         ids.append(mine)
         gains.append(np.full(len(mine), sum(word.weight for word in words)))
-    every, place = np.unique(np.concatenate(ids), return_inverse=True)
-    gain = np.bincount(place, np.concatenate(gains), len(every))
-    if allowed is None:
-        may = ~np.isin(every, reads.hidden_ids(reader))
-    else:
-        may = np.isin(every, allowed)
-    every, gain = every[may], gain[may]
-    return every[np.lexsort((every, -gain))[: limit + limit // 2]]
+    together = np.concatenate(ids)
+    every = _distinct(together)
+    gain = np.bincount(np.searchsorted(every, together), np.concatenate(gains), len(every))
+    return every[np.lexsort((every, -gain))[:limit]]
+
+
+def _passing(
+    index: FullText,
+    words: Sequence[Asked],
+    may: Callable[[Ids], Mask],
+    span: tuple[int, int] | None,
+    columns: str,
+) -> Ids:
+    """The first `ENOUGH` pictures with all of the words that may be found.
+
+    Read in portions that grow: what a filter leaves may lie anywhere among those that have them.
+    """
+    import numpy as np
+
+    low, high = span or (0, 2**63 - 1)
+    found = np.empty(0, np.int64)
+    most = ENOUGH
+    while True:
+        portion = index.having(words, columns=columns, span=(low, high), most=most)
+        found = np.concatenate([found, portion[may(portion)]])
+        if len(found) >= ENOUGH or len(portion) < most:
+            return found[:ENOUGH]
+        low = int(portion[-1]) + 1
+        most *= 4
+
+
+def _distinct(ids: Ids) -> Ids:
+    """The ids, ascending; `np.unique` would import a part of NumPy that takes its time."""
+    import numpy as np
+
+    every = np.sort(np.asarray(ids, np.int64))
+    return every[np.append(True, every[1:] != every[:-1])] if len(every) else every
+
+
+def _within(ids: Ids, sorted_ids: Ids) -> Mask:
+    """Which of the ids are among others that are in order."""
+    import numpy as np
+
+    if not len(sorted_ids):
+        return np.zeros(len(ids), np.bool_)
+    places = np.minimum(np.searchsorted(sorted_ids, ids), len(sorted_ids) - 1)
+    return np.asarray(sorted_ids[places] == ids, np.bool_)
 
 
 def _answer(words: Sequence[Word], total: float, row: Row) -> Said | None:

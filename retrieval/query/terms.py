@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -89,13 +90,11 @@ class Query:
 
     def normal(self) -> str:
         """The same text for the same question, however it was written."""
-        parts = sorted(
-            f"{term.weight:g}:{term.kind}:"
-            + (str(term.value) if term.kind == "image" else str(term.value).casefold())
+        parts = (
+            (float(term.weight), term.kind, str(term.value) if term.kind == "image" else str(term.value).casefold())
             for term in self.terms
         )
-        # A path may hold bytes that are no text.
-        return " + ".join(parts).encode("utf-8", "backslashreplace").decode()
+        return json.dumps(sorted(parts))
 
     @property
     def words(self) -> str:
@@ -104,6 +103,9 @@ class Query:
 
     def checked(self) -> Query:
         """The query itself, if it can be answered at all."""
+        for term in self.terms:
+            if not 0 < abs(term.weight) < float("inf"):
+                raise QueryError(f"A weight is a number other than 0, not {term.weight:g}.")
         if not any(term.weight > 0 for term in self.terms):
             raise QueryError(
                 "The query only says what not to show. Say what to look for as well: "
@@ -114,8 +116,6 @@ class Query:
         if len(self.terms) > MAX_TERMS:
             raise QueryError(f"A query has at most {MAX_TERMS} terms, this one {len(self.terms)}.")
         for term in self.terms:
-            if not 0 < abs(term.weight) < float("inf"):
-                raise QueryError(f"A weight is a number other than 0, not {term.weight:g}.")
             if term.kind == "text":
                 _check_text(str(term.value))
         return self
