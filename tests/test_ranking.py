@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -251,8 +252,9 @@ def captioned(mixed: Path) -> Path:
     """Some pictures with captions that mean the same, and texts that belong to none."""
     with Catalog(mixed) as catalog:
         hits = catalog.search("white", limit=20, cutoff=False)
-        catalog.texts.add([{"text": "purple", "image": hit.image_id} for hit in hits[::2]])
-        catalog.texts.add([f"purple {number}" for number in range(30)])
+        late = sorted(hit.image_id for hit in hits)[-8:]
+        catalog.texts.add([{"text": "purple kite", "image": image_id} for image_id in late])
+        catalog.texts.add(["purple" + "!" * number for number in range(30)])
     return mixed
 
 
@@ -264,6 +266,15 @@ def test_deeper_candidates_do_not_overtake(captioned: Path, query: str) -> None:
         for limit in range(1, 15):
             few = [hit.image_id for hit in catalog.search(query, limit=limit, cutoff=False)]
             assert few == whole[:limit]
+
+
+@pytest.mark.usefixtures("shallow")
+def test_texts_of_no_picture_take_no_place(captioned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from retrieval.db import words
+
+    monkeypatch.setattr(words, "nominated", lambda *_, **__: np.empty(0, np.int64))
+    with Catalog(captioned) as catalog:
+        assert catalog.search("purple", limit=1)[0].signals["caption"] > 0.5
 
 
 def test_every_caption_is_heard(captioned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
