@@ -150,9 +150,10 @@ NOT_RUN = {
     "search eval dev.json --rerank blip_itm --plot figures.png": "fetches a model",
 }
 BEFORE = {
+    "search eval": ["search index ~/flickr8k/images"],
     "search tag add": ["search tag remove 'golden retriever'"],
 }
-"""What a command's examples need to be undone of what is ready for all."""
+"""What else has to be done before a command's examples."""
 PHOTOS = (
     "rex.jpg rex1.jpg rex2.jpg rex3.jpg other-dog.jpg neighbours-dog.jpg beach.jpg beach-1.jpg beach-2.jpg "
     "cat.jpg bella.jpg pool.jpg holiday.jpg monday.jpg tuesday.jpg scans/a.jpg travel/b.jpg travel/c.jpg"
@@ -194,7 +195,9 @@ def arguments_of(example: str, home: Path) -> list[str]:
 def succeeds(root: click.Group, example: str, home: Path) -> str:
     """Nothing if the example works, else what went wrong."""
     result = CliRunner().invoke(root, arguments_of(example, home), input="a red door\n")
-    return "" if result.exit_code == 0 else f"{example}: {result.exit_code} {result.output} {result.exception!r}"
+    return (
+        "" if result.exit_code == 0 else f"{example}: {result.exit_code} {result.output} {result.exception!r}"
+    )
 
 
 @pytest.fixture(scope="module")

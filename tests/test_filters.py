@@ -15,12 +15,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from indexer import index_folder
+from retrieval import Catalog
 from retrieval.config import Location
 from retrieval.db.queries import Writer
 from retrieval.db.reader import Reader, open_reader
 from retrieval.errors import QueryError
 from retrieval.images.decode import _PLUGINS
 from retrieval.query.filters import TYPES, Filter, moment
+from retrieval.query.terms import Query
+from tests.conftest import draw
 
 
 @dataclass(frozen=True)
@@ -345,3 +349,128 @@ def test_a_further_condition_never_adds_a_picture_and_their_order_does_not_matte
     assert library.find(Filter(**dict(shuffled))) == library.find(Filter(**both))
     if "tags" in both:
         assert library.find(Filter(tags=both["tags"][::-1])) == library.find(Filter(tags=both["tags"]))
+
+
+# The same over the whole way of a search
+
+
+COLOURED = ("red", "blue", "green", "white", "pink", "yellow")
+
+
+@pytest.fixture(scope="module")
+def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
+    """Pictures of every colour in folders, with names, with captions, and a few that are away."""
+    place = tmp_path_factory.mktemp("described")
+    captions = []
+    for number in range(48):
+        colour = COLOURED[number % 6]
+        name = f"{'beach' if number % 4 else 'town'}/{'sunset' if number % 7 == 0 else 'x'}{number:02}y.png"
+        size = (40 + number, 30) if number % 3 else (30, 40 + number)
+        path = draw(place / "photos" / name, colour, size=size, mark=number)
+        if number % 5 == 0:
+            captions.append({"text": f"a {COLOURED[number % 4]} boat", "image": str(path)})
+        if number % 2:
+            captions.append({"text": f"sunset number {number}", "image": str(path)})
+    index_folder(place / "catalog", place / "photos", model="toy", workers=1)
+    with Catalog(place / "catalog") as catalog:
+        assert catalog.texts.add(captions).added == len(captions)
+        for number in (5, 12, 30):
+            catalog.tags.set(number, "kept")
+        with Writer(catalog.state.location) as writer:
+            writer.hide([7, 20])
+        yield catalog
+
+
+ASKED = [
+    "red",
+    "sunset",
+    "boat",
+    "a red boat at the beach",
+    "zeppelin",
+    "red + sunset",
+    "blue + 2:beach - sunset",
+]
+NARROWER = st.fixed_dictionaries(
+    {},
+    optional={
+        "folder": st.sampled_from(["photos", "photos/beach", "photos/town", "photos/none"]),
+        "orientation": st.sampled_from(["landscape", "portrait"]),
+        "min_size": st.sampled_from([45, 60, 80]),
+        "type": st.sampled_from(["png", "jpg"]),
+        "tags": st.sampled_from([("kept",)]),
+    },
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(asked=st.sampled_from(ASKED), conditions=NARROWER, cutoff=st.booleans())
+def test_a_filter_leaves_the_hits_that_pass_it_and_their_match(
+    described: Catalog, asked: str, conditions: dict[str, Any], cutoff: bool
+) -> None:
+    if "folder" in conditions:
+        conditions = conditions | {"folder": described.state.location.folder.parent / conditions["folder"]}
+    where = Filter(**conditions)
+    sql, values = where.sql()
+    passing = set(where.passing(described.state.reader.rows(sql, **values)).tolist())
+    query = Query.parse(asked, paths=False)
+    everything = described.search(query, limit=100, cutoff=cutoff)
+    filtered = described.search(query, limit=100, cutoff=cutoff, where=where)
+    expected = [(hit.image_id, hit.match, hit.score) for hit in everything if hit.image_id in passing]
+    assert [(hit.image_id, hit.match, hit.score) for hit in filtered] == expected
+
+
+def test_a_filter_used_again_sees_what_was_changed_meanwhile(tmp_path: Path) -> None:
+    for number in range(4):
+        draw(tmp_path / "photos" / f"{number}.png", "red", mark=number)
+    index_folder(tmp_path / "catalog", tmp_path / "photos", model="toy", workers=1)
+
+    def found(**conditions: Any) -> list[int]:
+        return sorted(hit.image_id for hit in catalog.search("red", where=Filter(**conditions), cutoff=False))
+
+    with Catalog(tmp_path / "catalog") as catalog:
+        first = catalog.state.active()
+        catalog.tags.set(1, "kept")
+        assert found(type="png") == found() == [1, 2, 3, 4]
+        assert found(tags=("kept",)) == [1]
+        catalog.tags.set(3, "kept")
+        assert found(tags=("kept",)) == [1, 3]
+        with Writer(catalog.state.location) as writer:
+            writer.hide([3])
+        assert found(tags=("kept",)) == [1]
+        assert found(type="png") == found() == [1, 2, 4]
+        connection = sqlite3.connect(catalog.state.location.database)
+        with connection:
+            connection.execute("UPDATE images SET taken_at = '2023-05-01T10:00:00' WHERE id = 2")
+        assert found(after="2023", before="2024") == [2]
+        with connection:
+            connection.execute("UPDATE images SET taken_at = '2022-05-01T10:00:00' WHERE id = 2")
+        connection.close()
+        assert found(after="2023", before="2024") == []
+        assert catalog.state.active() == first  # none of it changed a vector
+
+
+def test_a_filter_is_worked_out_once_while_nothing_changes(described: Catalog) -> None:
+    state, info = described.state, described.state.active()
+    with state.snapshot():
+        masks = [
+            state.view(info, Filter(orientation="portrait", min_size=size)).allowed for size in (45, 45, 60)
+        ]
+        assert masks[0] is masks[1]
+        assert masks[0] is not masks[2]
+        for size in range(50, 60):
+            assert state.view(info, Filter(min_size=size)).allowed is not None
+        again = state.view(info, Filter(orientation="portrait", min_size=45)).allowed
+    assert again is not masks[0]  # only the last few are kept
+    assert masks[0] is not None
+    np.testing.assert_array_equal(again, masks[0])
+
+
+def test_a_relative_folder_is_taken_from_where_the_process_is_now(
+    described: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = described.state.location.folder.parent / "photos"
+    counts = []
+    for folder in ("beach", "town"):
+        monkeypatch.chdir(photos / folder)
+        counts.append(len(described.search("red", limit=100, where=Filter(folder="."), cutoff=False)))
+    assert counts == [34, 12]

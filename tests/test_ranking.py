@@ -253,8 +253,8 @@ def captioned(mixed: Path) -> Path:
     with Catalog(mixed) as catalog:
         hits = catalog.search("white", limit=20, cutoff=False)
         late = sorted(hit.image_id for hit in hits)[-8:]
-        catalog.texts.add([{"text": "purple kite", "image": image_id} for image_id in late])
         catalog.texts.add(["purple" + "!" * number for number in range(30)])
+        catalog.texts.add([{"text": "purple kite", "image": image_id} for image_id in late])
     return mixed
 
 

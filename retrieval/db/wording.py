@@ -12,7 +12,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from retrieval.db.texts import EMBEDDED, OCR
@@ -26,27 +26,27 @@ KINDS = ("name", "described", "told", "seen")
 BORDER = " / "
 """Stands between a file's name and each of its folders."""
 
-_TOKEN = re.compile(r"[^\W_]+")
-_APOSTROPHE = re.compile(r"(?<=[^\W\d_])['’ʼ](?=[^\W\d_])")
-_CAMEL = re.compile(r"(?<=[^\W\d_A-Z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-_NUMBER = re.compile(r"\d+")
-_YEAR = re.compile(r"(?:19|20)\d\d")
-_CODE = re.compile(r"(?=.*\d)[0-9a-f]{8,}(?:[-_][0-9a-f]+)*", re.IGNORECASE)
-_CAMERA_FOLDER = re.compile(r"\d{3}[A-Z0-9_]{5}")
+_TOKEN = r"[^\W_]+"
+_APOSTROPHE = r"(?<=[^\W\d_])['’ʼ](?=[^\W\d_])"
+_CAMEL = r"(?<=[^\W\d_A-Z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])"
+_NUMBER = r"\d+"
+_YEAR = r"(?:19|20)\d\d"
+_CODE = r"(?i:(?=.*\d)[0-9a-f]{8,}(?:[-_][0-9a-f]+)*)"
+_CAMERA_FOLDER = r"\d{3}[A-Z0-9_]{5}"
 
 _HAN = "\u2e80-\u2fdf\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _HIRAGANA = "\u3041-\u309f"
 _KATAKANA = "\u30a0-\u30ff\u31f0-\u31ff"
 _HANGUL = "\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\uac00-\ud7ff"
 _SOUTH_EAST = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
-_UNSPACED = re.compile(f"[{_HAN}{_HIRAGANA}{_KATAKANA}{_HANGUL}{_SOUTH_EAST}]")
+_UNSPACED = f"[{_HAN}{_HIRAGANA}{_KATAKANA}{_HANGUL}{_SOUTH_EAST}]"
 """Scripts whose words are not set apart, or carry their particles: searched by single characters."""
-_RUNS = re.compile(
+_RUNS = (
     f"[{_HAN}]+|[{_HIRAGANA}]+|[{_KATAKANA}]+|[{_HANGUL}]+|[{_SOUTH_EAST}]+"
     f"|[^\\W_{_HAN}{_HIRAGANA}{_KATAKANA}{_HANGUL}{_SOUTH_EAST}]+"
 )
-_HIRAGANA_RUN = re.compile(f"[{_HIRAGANA}]+")
-_PARTICLES = re.compile("[的了在和是与與]")
+_HIRAGANA_RUN = f"[{_HIRAGANA}]+"
+_PARTICLES = "[的了在和是与與]"
 _VOICED = "\u3099\u309a"
 
 _MADE = (
@@ -85,6 +85,12 @@ class Asked:
         return " ".join(self.tokens)
 
 
+@cache
+def _pattern(pattern: str) -> re.Pattern[str]:
+    """Compiled when it is first needed: those of whole scripts take milliseconds, and few questions need them."""
+    return re.compile(pattern)
+
+
 def fold(text: str) -> str:
     """The text without case, accents and the like."""
     if not text.isascii():
@@ -95,14 +101,18 @@ def fold(text: str) -> str:
             if letter in _VOICED or unicodedata.category(letter) not in ("Mn", "Mc", "Me")
         )
         text = unicodedata.normalize("NFC", "".join(kept))
-    return _APOSTROPHE.sub("", text).casefold()
+    if "'" in text or not text.isascii():
+        text = _pattern(_APOSTROPHE).sub("", text)
+    return text.casefold()
 
 
 def spell(text: str, *, limit: int = MAX_CHARS) -> str:
     """The words of a text, one space between them; characters stand alone where a script has no spaces."""
     # Folding can lengthen what is cut off afterwards, never shorten it by much.
-    spaced = _UNSPACED.sub(r" \g<0> ", fold(text[: 2 * limit]))
-    words = " ".join(token[:MAX_TOKEN] for token in _TOKEN.findall(spaced))
+    spaced = fold(text[: 2 * limit])
+    if not spaced.isascii():
+        spaced = _pattern(_UNSPACED).sub(r" \g<0> ", spaced)
+    words = " ".join(token[:MAX_TOKEN] for token in _pattern(_TOKEN).findall(spaced))
     return words if len(words) <= limit else words[:limit].rpartition(" ")[0]
 
 
@@ -146,32 +156,38 @@ def place_words(path: bytes, roots: Iterable[bytes]) -> str:
 @lru_cache(1024)
 def _named(name: str, *, years: bool) -> str:
     """The words of one name; codes, counters and what machines call a picture are none."""
-    if _CODE.fullmatch(name) or _CAMERA_FOLDER.fullmatch(name):
+    if _pattern(_CODE).fullmatch(name) or _pattern(_CAMERA_FOLDER).fullmatch(name):
         return ""
     found: list[str] = []
     for chunk in re.split(r"[\W_]+", name):
         changes = len(re.findall(r"\d(?=[^\W\d_])|[^\W\d_](?=\d)", chunk))
         if changes > 1:
             continue
-        if years and _YEAR.fullmatch(chunk):
+        if years and _pattern(_YEAR).fullmatch(chunk):
             found.append(chunk)
             continue
-        words = spell(_NUMBER.sub(" ", _CAMEL.sub(" ", chunk))).split()
-        found += [word for word in words if word not in MACHINE and (len(word) > 1 or _UNSPACED.match(word))]
+        words = spell(_pattern(_NUMBER).sub(" ", _pattern(_CAMEL).sub(" ", chunk))).split()
+        found += [
+            word
+            for word in words
+            if word not in MACHINE and (len(word) > 1 or _pattern(_UNSPACED).match(word))
+        ]
     return " ".join(found)
 
 
 def asked_words(text: str) -> list[Asked]:
     """The words of a question that say something, each once, in its order."""
     folded = fold(text[:MAX_QUESTION])
-    parts = ("".join(filter(str.isalnum, part)) for part in _RUNS.findall(folded))
-    runs = [run for part in parts for run in _PARTICLES.split(part) if run]
-    content = [run for run in runs if not (_HIRAGANA_RUN.fullmatch(run) and len(run) <= 2)]
+    if folded.isascii():
+        return list(dict.fromkeys(word for run in _pattern(_TOKEN).findall(folded) for word in _asked(run)))
+    parts = ("".join(filter(str.isalnum, part)) for part in _pattern(_RUNS).findall(folded))
+    runs = [run for part in parts for run in _pattern(_PARTICLES).split(part) if run]
+    content = [run for run in runs if not (_pattern(_HIRAGANA_RUN).fullmatch(run) and len(run) <= 2)]
     return list(dict.fromkeys(word for run in content or runs for word in _asked(run)))
 
 
 def _asked(run: str) -> Iterator[Asked]:
-    if _UNSPACED.match(run):
+    if not run.isascii() and _pattern(_UNSPACED).match(run):
         # A longer run is any number of words; two characters are about one.
         starts = range(max(1, len(run) - 1))
         yield from (Asked(tuple(run[start : start + 2])) for start in starts)

@@ -123,13 +123,21 @@ def judged(reader: Reader, texts: Sequence[str], ids: Ids) -> list[dict[int, Sai
     if len(near) > MANY or all(word.count <= ENOUGH for word in sought.values()):
         near = near[_within(near, index.having([word.asked for word in sought.values()], whole=False))]
     rows = index.words(near.tolist())
-    answers: list[dict[int, Said]] = []
-    for words in questions:
-        known = [word for word in words if word.count]
-        total = sum(word.weight for word in words)
-        found = ((row[0], _answer(known, total, row)) for row in rows) if known else iter(())
-        answers.append({key: answer for key, answer in found if answer is not None})
-    return answers
+    # Most pictures have none of the words, and one look tells.
+    whole = [f" {told} {name} {described} {seen} " for _, name, described, told, seen in rows]
+    return [_answers(words, rows, whole) for words in questions]
+
+
+def _answers(words: Sequence[Word], rows: Sequence[Row], whole: Sequence[str]) -> dict[int, Said]:
+    """What the words of each row answer to one question."""
+    total = sum(word.weight for word in words)
+    maybe: dict[int, list[Word]] = {}
+    for word in words:
+        if word.count:
+            for place in [place for place, text in enumerate(whole) if word.start in text]:
+                maybe.setdefault(place, []).append(word)
+    answers = ((rows[place], _answer(maybe[place], total, rows[place])) for place in sorted(maybe))
+    return {row[0]: answer for row, answer in answers if answer is not None}
 
 
 def _weighed(index: FullText, asked: Sequence[Asked]) -> list[Word]:
@@ -221,17 +229,13 @@ def _within(ids: Ids, sorted_ids: Ids) -> Mask:
 def _answer(words: Sequence[Word], total: float, row: Row) -> Said | None:
     """What one picture's words answer: each word counts where it says most."""
     _, name, described, told, seen = row
-    everything = f" {told} {name} {described} {seen} "
-    maybe = [word for word in words if word.start in everything]
-    if not maybe:
-        return None
     file, _, folders = name.partition(BORDER)
     # In the order of trust: a word counts where it says most.
     kinds = (("told", told), ("described", described), ("name", file), ("folder", folders), ("seen", seen))
     texts = [(kind, f" {text} ") for kind, text in kinds if text]
     found, chance = 0.0, 1.0
     parts: dict[str, float] = {}
-    for word in maybe:
+    for word in words:
         for kind, text in texts:
             if word.start in text and _stands(word, text):
                 found += word.weight
