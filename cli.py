@@ -309,6 +309,9 @@ def failures(catalog: str | None, no_server: bool, as_json: bool) -> None:  # no
 def forget(paths: tuple[Path, ...], catalog: str | None, as_json: bool) -> None:
     """Take pictures or folders out of the catalog. The files stay where they are.
 
+    What you said of them (tags, texts, marks, feedback, examples) is kept, and comes back
+    when they are indexed again.
+
     \b
     search forget ~/Pictures/scans
     """
@@ -321,7 +324,7 @@ def forget(paths: tuple[Path, ...], catalog: str | None, as_json: bool) -> None:
     else:
         click.echo(
             f"{count} pictures forgotten. Their files were not touched; the next indexing of their folder "
-            "finds them again, unless a .searchignore file there names them."
+            "finds them again, unless a .searchignore file there names them. What you said of them is kept."
             if count
             else "No picture of the catalog is there."
         )
@@ -334,7 +337,8 @@ def forget(paths: tuple[Path, ...], catalog: str | None, as_json: bool) -> None:
 def gc(catalog: str | None, encoders: bool, as_json: bool) -> None:
     """Remove for good what the catalog keeps of files that are gone.
 
-    Until then, a file that comes back or moves needs no new encoding.
+    Until then, a file that comes back or moves needs no new encoding. What you said of
+    such pictures (tags, texts, marks, feedback, examples) is kept, and comes back with them.
 
     \b
     search gc
@@ -350,6 +354,7 @@ def gc(catalog: str | None, encoders: bool, as_json: bool) -> None:
         click.echo(
             f"Removed {figures['images']} missing pictures, {figures['failures']} failures and "
             f"{figures['encoders']} unused models; {figures['bytes'] / 1e6:.1f} MB given back."
+            + (" What you said of those pictures is kept." if figures["images"] else "")
         )
 
 

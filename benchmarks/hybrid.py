@@ -3,7 +3,8 @@
     python benchmarks/hybrid.py [--quick] [--images N]
 
 The budget: at 100,000 pictures, full-text evidence adds at most 15 ms to a query, also where a word
-stands around 30 % of them. The same catalog is asked with and without it, in turns.
+stands around 30 % of them, and to a sum of up to three terms. The same catalog is asked with and
+without it, in turns.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -32,6 +33,9 @@ QUERIES = {
     "both frequent words": "sunset at the beach",
     "rare and frequent, six words": "two dogs near trondheim, sunset, beach, kayak and lighthouse",
     "two characters without spaces": "日落",
+    "a sum of two frequent words": "sunset + beach",
+    "a sum of three": "sunset + beach + kayak",
+    "a sum of three, one not wanted": "sunset + 2:trondheim - beach",
 }
 
 
@@ -57,16 +61,24 @@ def ask(place: Path, rounds: int, *, judged: bool) -> list[list[str]]:
 
     from retrieval import Catalog
     from retrieval.db import words
+    from retrieval.query.terms import Query
 
     near = np.sort(np.random.default_rng(1).choice(100_000, 1000, replace=False) + 1)
+    nobody = np.empty(0, np.int64)
     rows = []
     with Catalog(place) as catalog:
         for label, text in QUERIES.items():
-            search = partial(catalog.search, text, cutoff=False)
-            only = partial(words.said, catalog.state.reader, text, among=near)
+            query = Query.parse(text, paths=False)
+            search = partial(catalog.search, query, cutoff=False)
+            only = partial(
+                words.judged, catalog.state.reader, [str(term.value) for term in query.terms], near
+            )
             plain, hybrid, alone = [], [], []
             for _ in range(rounds + 1):
-                with mock.patch.object(words, "said", return_value={}):
+                with (
+                    mock.patch.object(words, "nominated", return_value=nobody),
+                    mock.patch.object(words, "judged", side_effect=silence),
+                ):
                     plain.append(timed(search))
                 hybrid.append(timed(search))
                 alone.append(timed(only))
@@ -75,6 +87,11 @@ def ask(place: Path, rounds: int, *, judged: bool) -> list[list[str]]:
             verdict = machine.verdict(full - without <= BUDGET_MS) if judged else ""
             rows.append([label, *figures, f"{own:.1f}", f"{BUDGET_MS:.0f}" if judged else "", verdict])
     return rows
+
+
+def silence(reader: object, texts: Sequence[str], ids: object) -> list[dict[int, object]]:  # noqa: ARG001
+    """What `words.judged` answers where no words stand around any picture."""
+    return [{} for _ in texts]
 
 
 def timed(call: Callable[[], object]) -> float:

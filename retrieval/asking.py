@@ -36,6 +36,8 @@ DATED = 5000
 """Of at most so many candidates, the relevant ones are put in the order of their dates."""
 AROUND = ("name", "folder", "described", "told", "caption", "seen", "feedback", "feedback against")
 """Signals from the words around a picture: most pictures have none of them."""
+OWN_TEXT = 0.95
+"""How likely a text fits the very picture that it was tied to."""
 REPEATS = 4
 """A sidecar, a description in the file and an added text can say the same of the same picture."""
 Known = int | str | os.PathLike[str]
@@ -155,18 +157,30 @@ def similar(state: State, pictures: Sequence[Picture], asked: Asked) -> Hits:
 def match(
     state: State, picture: Picture, *, limit: int, cutoff: bool, min_match: float | None, allow_url: bool
 ) -> TextHits:
-    """The texts of the catalog that fit a picture best."""
+    """The texts of the catalog that fit a picture best; one that is tied to it is known to fit."""
+    import numpy as np
+
     Asked(limit=limit, min_match=min_match).checked()
     info = state.active()
     encoder = state.encoder(info)
-    _, vector = picture_vector(state, info, encoder, picture, allow_url=allow_url)
+    image_id, vector = picture_vector(state, info, encoder, picture, allow_url=allow_url)
     with state.snapshot() as reader:
         current = state.still(info)
         if not current.text_generation:
             return TextHits()
         store = state.texts(current).store
         ids, scores = store.search(vector, REPEATS * limit)
-        matches = encoder.match(scores, store.sample(vector), pair="image-text")
+        if image_id is not None:
+            tied = np.array([text_id for text_id, _ in reads.texts_of(reader, [image_id])], np.int64)
+            own = tied[np.isin(tied, store.ids) & ~np.isin(tied, ids)]
+            ids = np.concatenate([ids, own])
+            scores = np.concatenate([scores, store.vectors(own) @ vector])
+        matches = encoder.match(scores, store.sample(vector), pair="image-text").astype(np.float64)
+        if image_id is not None:
+            # What was tied to the picture fits it, whatever the model makes of the words.
+            matches[np.isin(ids, tied)] = np.maximum(matches[np.isin(ids, tied)], OWN_TEXT)
+        order = np.lexsort((ids, -scores, -matches))
+        ids, scores, matches = ids[order], scores[order], matches[order]
         least = (encoder.cutoff if min_match is None else min_match) if cutoff else 0.0
         rows = reads.texts_by_id(reader, ids.tolist())
     found: dict[tuple[str, int | None], TextHit] = {}

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from retrieval.db import concepts, reads
-from retrieval.errors import CatalogBusy, ImageError, QueryError
+from retrieval.errors import CatalogBusy, CatalogUnwritable, ImageError, QueryError
 from retrieval.query.learn import Learnt as Learnt
 from retrieval.query.learn import learn
-from retrieval.types import clamped_ns, path_fields
+from retrieval.types import path_fields
 
 if TYPE_CHECKING:
     from retrieval.db.concepts import ExampleRow
@@ -164,8 +164,10 @@ class Concepts:
     def learnt(self, name: str, info: EncoderInfo) -> Learnt:
         """What a concept comes to by the model in use; to be called outside of a snapshot.
 
-        After a change of model, examples from outside the catalog are encoded anew, and that
-        is kept where the catalog can be written. Those that are gone rest, and `notes` says so.
+        An example is the picture as it was shown, whatever becomes of its file. After a change
+        of model, those that are not in the catalog are encoded anew, and that is kept where
+        the catalog can be written. Those whose files are gone or show something else by now
+        rest, and `notes` says so.
         """
         with self._state.snapshot() as reader:
             name = self._known(name, dict(concepts.names(reader)))
@@ -178,7 +180,7 @@ class Concepts:
         if not good:
             raise QueryError(
                 f"The model in use has seen none of the pictures that taught @{name}, and their files are "
-                f"gone. Name others: search concepts add {name} photo.jpg"
+                f"gone or show something else. Name others: search concepts add {name} photo.jpg"
             )
         with self._state.snapshot():
             store = self._state.images(self._state.still(info)).store
@@ -189,7 +191,8 @@ class Concepts:
         direction = learn(_unpacked(good, info.dim), _unpacked(bad, info.dim), drawn)
         left_out = (
             f"{resting} of the {len(rows)} pictures that taught @{name} are not used: the model in use has "
-            f"not seen them, and their files are gone. See: search concepts show {name}"
+            "not seen them, and their files are gone or show something else. "
+            f"See: search concepts show {name}"
         )
         return Learnt(name, direction, self._state.encoder(info), (left_out,) if resting else ())
 
@@ -225,12 +228,14 @@ class Concepts:
             path = shown[picture].path
         else:
             path = os.fsencode(os.path.abspath(os.path.expanduser(picture)))
-        with self._state.lock:
-            row = reads.file_at(self._state.reader, path)
-        if row is not None and (isinstance(picture, int) or _unchanged(row)):
-            return NewExample(path, row.content_hash, good, image_id=row.id)
+        image_id = self._state.find_picture(picture)
+        if image_id is not None:
+            with self._state.snapshot() as reader:
+                row, vector = reads.file_at(reader, path), concepts.vector(reader, image_id, info.id)
+            if row is not None and vector is not None:
+                return NewExample(path, row.content_hash, good, info.id, vector)
         digest, encode = _opened(path, self._state.encoder(info))
-        return NewExample(path, digest, good, encoder_id=info.id, vector=encode())
+        return NewExample(path, digest, good, info.id, encode())
 
     def _encoded_anew(self, info: EncoderInfo, rows: Sequence[ExampleRow]) -> dict[int, bytes]:
         """Vectors of examples that the model in use has not seen, whose files are still there."""
@@ -248,8 +253,8 @@ class Concepts:
         if found and not self._state.readonly:
             from retrieval.db import concepts_writes
 
-            # While something else writes, the answer does not wait: the next query keeps them.
-            with contextlib.suppress(CatalogBusy), self._state.writer() as writer:
+            # Where nothing can be written, or not now, the answer stands without: a later query keeps them.
+            with contextlib.suppress(CatalogBusy, CatalogUnwritable), self._state.writer() as writer:
                 concepts_writes.renew(writer, info.id, found)
         return found
 
@@ -284,15 +289,15 @@ def _named(rows: Sequence[ExampleRow], picture: Picture, name: str) -> list[Exam
 def _rests(row: ExampleRow) -> str | None:
     if row.vector is not None:
         return None
-    return "will be encoded when it is used" if os.path.isfile(row.path) else "the file is gone"
+    if not os.path.isfile(row.path):
+        return "the file is gone"
+    from retrieval.images import read_file
 
-
-def _unchanged(row: reads.FileRow) -> bool:
     try:
-        status = os.stat(row.path)
-    except OSError:
-        return True  # gone, or its disk is away: the catalog still knows how it looked
-    return (status.st_size, clamped_ns(status.st_mtime_ns)) == (row.size, row.mtime_ns)
+        same = hashlib.sha256(read_file(row.path).data).digest() == row.content_hash
+    except ImageError:
+        return "the file cannot be read"
+    return "will be encoded when it is used" if same else "shows something else now"
 
 
 def _opened(path: bytes, encoder: Encoder) -> tuple[bytes, Callable[[], bytes]]:

@@ -1,7 +1,8 @@
 """Every error that this package raises on purpose.
 
     RetrievalError
-    ├ CatalogError: CatalogNotFound, SchemaOutdated, SchemaTooNew, CatalogBusy, EncoderMismatch
+    ├ CatalogError: CatalogNotFound, SchemaOutdated, SchemaTooNew, CatalogBusy, CatalogUnwritable,
+    │               EncoderMismatch
     ├ ModelError:   UnknownModel, ModelUnavailable, MissingDependency
     ├ QueryError
     ├ ImageError:   ImageUnreadable, ImageTooLarge
@@ -39,6 +40,10 @@ class SchemaTooNew(CatalogError):
 
 class CatalogBusy(CatalogError):
     """Another process is writing to the catalog."""
+
+
+class CatalogUnwritable(CatalogError):
+    """Nothing can be written where the catalog lies: no permission, a read-only or full disk."""
 
 
 class EncoderMismatch(CatalogError):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from retrieval.encoders.regions import slide
-from retrieval.errors import QueryError
+from retrieval.errors import ImageError, QueryError
 from retrieval.images import load_image, thumbnail
 from retrieval.protocols import Regional
 from retrieval.query.fuse import both, chance, log_odds
@@ -185,7 +185,10 @@ def read_picture(path: str | Path) -> Image.Image:
         scale = max(LONG_SIDE / max(width, height), SHORT_SIDE / min(width, height))
         return math.ceil(width * min(1.0, scale)), math.ceil(height * min(1.0, scale))
 
-    return load_image(path, wanted=wanted)
+    try:
+        return load_image(path, wanted=wanted)
+    except ImageError as error:
+        raise type(error)(f"{path} cannot be explained: {error}", reason=error.reason) from error
 
 
 def _chances(

@@ -8,8 +8,8 @@ query's vector, so that it acts on any query, on a sum of terms and on what word
 from __future__ import annotations
 
 import datetime as dt
+import json
 import os
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from retrieval.db import feedback, reads
+from retrieval.db import feedback
 from retrieval.errors import QueryError
 from retrieval.query.fuse import SURE, chance, log_odds
 from retrieval.query.rocchio import moved, reach
@@ -27,6 +27,7 @@ from retrieval.types import path_fields
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from retrieval.db.feedback import SaidRow
     from retrieval.protocols import Encoder, VectorStore
     from retrieval.state import State
     from retrieval.types import Vectors
@@ -39,24 +40,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What a person said of a picture as an answer to a query."""
+    """What a person said of a picture as an answer to a query; `rests` says why it does not act, if so."""
 
     id: int
     query: str
-    image_id: int
+    image_id: int | None
     path: Path
     good: bool
     said_at: float
+    rests: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        return {
-            "id": self.id,
-            "query": self.query,
-            **path_fields(self.path),
-            "image_id": self.image_id,
-            "good": self.good,
-            "said_at": dt.datetime.fromtimestamp(self.said_at).isoformat(timespec="seconds"),
-        }
+        row: dict[str, Any] = {"id": self.id, "query": self.query, **path_fields(self.path)}
+        if self.image_id is not None:
+            row["image_id"] = self.image_id
+        row["good"] = self.good
+        row["said_at"] = dt.datetime.fromtimestamp(self.said_at).isoformat(timespec="seconds")
+        return row if self.rests is None else {**row, "rests": self.rests}
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +125,18 @@ class Feedback:
             raise QueryError(
                 'Name the pictures that are right or wrong: search feedback "a dog" --good dog.jpg'
             )
+        with self._state.lock:
+            shown = feedback.contents(self._state.reader, [*marks.good, *marks.bad])
+        said: dict[bytes, tuple[bytes, bool]] = {}
+        for good_side, image_ids in ((True, marks.good), (False, marks.bad)):
+            for content, where in (shown[image_id] for image_id in image_ids):
+                if said.setdefault(content, (where, good_side))[1] != good_side:
+                    raise QueryError(
+                        f"{os.fsdecode(where)} is given as a bad answer, and a copy of it as a good one. "
+                        "Say it once."
+                    )
         with self._state.writer() as writer:
-            feedback_writes.add(
-                writer, key, {**dict.fromkeys(marks.good, True), **dict.fromkeys(marks.bad, False)}
-            )
+            feedback_writes.add(writer, key, said)
         return self.list(query)
 
     def list(self, query: str | Path | Query | None = None) -> list[Said]:
@@ -138,7 +146,13 @@ class Feedback:
             rows = feedback.said(reader, key)
         return [
             Said(
-                row.id, readable(row.query), row.image_id, Path(os.fsdecode(row.path)), row.good, row.said_at
+                row.id,
+                readable(row.query),
+                row.image_id,
+                Path(os.fsdecode(row.path)),
+                row.good,
+                row.said_at,
+                _rests(row),
             )
             for row in rows
         ]
@@ -214,38 +228,34 @@ def query_key(query: str | Path | Query) -> str:
     return Query(tuple(whole)).normal()
 
 
-_TERM = re.compile(r"(?:^| \+ )(-?)([\d.e+-]+):(text|image|concept):")
-
-
 def readable(key: str) -> str:
     """A normal form as a person would write it, what is wanted first."""
-    _, *parts = _TERM.split(key)
-    sums: dict[str, list[str]] = {"": [], "-": []}
-    for sign, weight, kind, value in zip(*(parts[at::4] for at in range(4)), strict=True):
-        sums[sign].append(f"{'' if weight == '1' else weight + ':'}{'@' if kind == 'concept' else ''}{value}")
-    return " - ".join([" + ".join(sums[""]), *sums["-"]])
+    sums: dict[bool, list[str]] = {True: [], False: []}
+    for weight, kind, value in json.loads(key):
+        times = "" if abs(weight) == 1 else f"{abs(weight):g}:"
+        sums[weight > 0].append(f"{times}{'@' if kind == 'concept' else ''}{value}")
+    return " - ".join([" + ".join(sums[True]), *sums[False]])
 
 
 def _ids(state: State, pictures: Picture | Iterable[Picture]) -> list[int]:
     several = [pictures] if isinstance(pictures, int | str | os.PathLike) else list(pictures)
-    with state.snapshot() as reader:
-        numbers = [picture for picture in several if isinstance(picture, int)]
-        known = feedback.known_ids(reader, numbers)
-        found = []
-        for picture in several:
-            if isinstance(picture, int):
-                image_id = picture if picture in known else None
-            else:
-                row = reads.file_at(reader, os.fsencode(os.path.abspath(os.path.expanduser(picture))))
-                image_id = None if row is None else row.id
-            if image_id is None:
-                raise QueryError(
-                    f"{'Picture ' if isinstance(picture, int) else ''}{picture} is not in the catalog at "
-                    f"{state.location.name}. Feedback is about what a search found; to index it: "
-                    "search index PATH"
-                )
-            found.append(image_id)
-    return found
+    found = [(picture, state.find_picture(picture)) for picture in several]
+    with state.lock:
+        known = feedback.contents(state.reader, [image_id for _, image_id in found if image_id is not None])
+    for picture, image_id in found:
+        if image_id not in known:
+            raise QueryError(
+                f"{'Picture ' if isinstance(picture, int) else ''}{picture} is not in the catalog at "
+                f"{state.location.name}, or has changed since. Feedback is about what a search found; "
+                "to index it: search index PATH"
+            )
+    return [image_id for _, image_id in found if image_id is not None]
+
+
+def _rests(row: SaidRow) -> str | None:
+    if row.image_id is not None:
+        return None
+    return "shows something else now" if row.replaced else "not in the catalog"
 
 
 def _held(store: VectorStore, image_ids: Sequence[int]) -> Ids:

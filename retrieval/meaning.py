@@ -73,7 +73,9 @@ def picture_vector(
             if place < len(store.ids) and int(store.ids[place]) == image_id:
                 return image_id, store.vectors(np.array([image_id]))[0]
         if not isinstance(picture, str | os.PathLike):
-            raise QueryError(f"The catalog at {state.location.name} has no picture {picture} to compare with.")
+            raise QueryError(
+                f"The catalog at {state.location.name} has no picture {picture} to compare with."
+            )
     return None, encoder.encode_images([open_picture(picture, allow_url=allow_url)])[0]
 
 

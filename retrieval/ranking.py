@@ -103,7 +103,8 @@ class Ranking:
         found += [self._by_captions(term) for term in self.terms if term.term.weight > 0]
         block = _distinct([near[:depth], *found, *self._like_good_answers()])
         # What has a place in the block does not depend on the limit.
-        ids = np.concatenate([block, near[depth:][~np.isin(near[depth:], block)]])
+        rest = near[depth:]
+        ids = np.concatenate([block, rest[~np.isin(rest, block)]]) if len(rest) else block
         aux = store.aux(ids) if self.second is not None else []
         judged = self._judged(ids, store.vectors(ids), aux, known=True)
         head = np.lexsort((block, -judged.scores[: len(block)], -judged.chances[: len(block)]))

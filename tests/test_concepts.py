@@ -219,7 +219,7 @@ def test_after_a_change_of_model_examples_are_encoded_anew_or_rest(
             "blue.png": None,
             "stays.png": "will be encoded when it is used",
             "goes.png": "the file is gone",
-            "changes.png": "will be encoded when it is used",
+            "changes.png": "shows something else now",
         }
         learnt = taught.learnt("sky", opened.state.active())
         assert "2 of the 4 pictures" in learnt.notes[0]
@@ -258,6 +258,65 @@ def test_an_example_forgotten_by_the_catalog_is_read_from_its_file(
     forget_vectors(opened)
     with pytest.raises(QueryError, match="Name others"):
         taught.learnt("sky", opened.state.active())
+
+
+def test_a_picture_that_was_replaced_teaches_what_it_showed(
+    opened: Catalog, taught: Concepts, photos: Path, index: Callable[..., IndexReport]
+) -> None:
+    taught.add("rex", photos / "red.png")
+    draw(photos / "red.png", "green", mark=8)
+    index(photos)
+    assert best(opened, "rex") == ["red-again"]
+    [example] = taught.show("rex").examples
+    assert (example.path, example.image_id, example.rests) == (photos / "red.png", None, None)
+    forget_vectors(opened)
+    assert taught.show("rex").examples[0].rests == "shows something else now"
+    with pytest.raises(QueryError, match="show something else"):
+        taught.learnt("rex", opened.state.active())
+
+
+@pytest.mark.parametrize("way", ["gone", "collected", "forgotten"])
+def test_a_concept_outlives_the_file_and_the_row_of_its_picture(
+    opened: Catalog, taught: Concepts, photos: Path, index: Callable[..., IndexReport], way: str
+) -> None:
+    taught.add("solo", photos / "red.png")
+    if way == "forgotten":
+        opened.forget(photos / "red.png")
+    (photos / "red.png").unlink()
+    index(photos)
+    if way == "collected":
+        assert opened.gc()["images"] == 1
+    assert "red-again" in best(opened, "solo")
+    assert taught.show("solo").resting == 0
+
+
+def test_the_vector_of_the_model_in_use_is_kept_when_a_picture_goes(
+    catalog: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Catalog(catalog) as opened:
+        Concepts(opened.state).add("solo", photos / "red.png")
+    encoder = encoder_of_another_name(3)
+    switch(catalog, encoder.id)
+    monkeypatch.setattr("retrieval.stores.opening.checksum", lambda *_: 0)
+    with Catalog(catalog, encoder=encoder) as opened:
+        opened.forget(photos / "red.png")
+        (photos / "red.png").unlink()
+        assert best(opened, "solo") == ["red-again"]
+
+
+def test_where_nothing_can_be_written_a_concept_is_found_all_the_same(
+    catalog: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outside = draw(tmp_path / "outside.png", "blue", mark=5)
+    with Catalog(catalog) as opened:
+        Concepts(opened.state).add("sky", outside)
+    encoder = encoder_of_another_name(4)
+    switch(catalog, encoder.id)
+    monkeypatch.setattr("retrieval.stores.opening.checksum", lambda *_: 0)
+    (catalog / "write.lock").unlink(missing_ok=True)
+    (catalog / "write.lock").mkdir()  # what cannot be opened for writing, even by root
+    with Catalog(catalog, encoder=encoder) as opened:
+        assert best(opened, "sky") == ["blue"]
 
 
 def forget_vectors(opened: Catalog) -> None:

@@ -154,10 +154,11 @@ BEFORE = {
     "search tag add": ["search tag remove 'golden retriever'"],
 }
 """What else has to be done before a command's examples."""
-PHOTOS = (
-    "rex.jpg rex1.jpg rex2.jpg rex3.jpg other-dog.jpg neighbours-dog.jpg beach.jpg beach-1.jpg beach-2.jpg "
-    "cat.jpg bella.jpg pool.jpg holiday.jpg monday.jpg tuesday.jpg scans/a.jpg travel/b.jpg travel/c.jpg"
-).split()
+PHOTOS = [
+    "rex.jpg", "rex1.jpg", "rex2.jpg", "rex3.jpg", "other-dog.jpg", "neighbours-dog.jpg", "beach.jpg",
+    "beach-1.jpg", "beach-2.jpg", "cat.jpg", "bella.jpg", "pool.jpg", "holiday.jpg", "monday.jpg",
+    "tuesday.jpg", "scans/a.jpg", "travel/b.jpg", "travel/c.jpg",
+]  # fmt: skip
 
 
 FURNISHING = (

@@ -229,6 +229,23 @@ def test_pictures_indexed_without_a_signature_get_one(
     assert made[2] == (None,)
 
 
+def test_where_nothing_can_be_written_duplicates_are_found_all_the_same(
+    tmp_path: Path, library: Path, found: Callable[..., list[Duplicates]]
+) -> None:
+    save(scene(1), library / "a.png")
+    save(scene(1), library / "b.jpg", quality=80)
+    found("same-file")
+    with sqlite3.connect(tmp_path / "catalog" / "catalog.db") as connection:
+        connection.execute("UPDATE images SET phash = NULL")
+    connection.close()
+    (tmp_path / "catalog" / "write.lock").unlink(missing_ok=True)
+    (tmp_path / "catalog" / "write.lock").mkdir()  # what cannot be opened for writing, even by root
+    state = State(tmp_path / "catalog")
+    assert names(duplicates(state, ["same-picture"])) == [["a.png", "b.jpg"]]
+    assert state.reader.rows("SELECT COUNT(phash) FROM images") == [(0,)]
+    state.close()
+
+
 def test_every_close_pair_of_hashes_is_found_once_or_more() -> None:
     chance = np.random.default_rng(4)
     hashes = chance.integers(0, 2**64, 400, dtype=np.uint64)

@@ -12,13 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from indexer import IndexReport
 from retrieval import Catalog
 from retrieval.errors import CatalogError, QueryError
 from retrieval.feedback import Feedback, Marks, query_key, readable
 from retrieval.query.fuse import SURE, chance, log_odds
 from retrieval.query.rocchio import FALL, KNOWN, RESEMBLES, RISE, WAYS, moved, reach
 from retrieval.query.terms import Query
-from tests.conftest import json_lines
+from tests.conftest import draw, json_lines
 
 Search = Callable[..., Result]
 NONE = np.zeros((0, 3))
@@ -118,11 +119,69 @@ def test_marks_given_without_keeping_win(said: Feedback, photos: Path) -> None:
     assert len(said.marks("red").good) == 2
 
 
-def test_feedback_goes_with_its_picture(opened: Catalog, said: Feedback, photos: Path) -> None:
+def test_feedback_of_a_forgotten_picture_rests_and_can_be_taken_back(
+    opened: Catalog, said: Feedback, photos: Path
+) -> None:
     said.add("red", good=photos / "red.png")
     opened.forget(photos / "red.png")
-    assert said.list() == []
     assert not said.marks("red")
+    [row] = said.list()
+    assert (row.path, row.image_id, row.rests) == (photos / "red.png", None, "not in the catalog")
+    assert list(row.as_dict()) == ["id", "query", "path", "good", "said_at", "rests"]
+    assert said.remove(row.id) == 1
+
+
+def test_feedback_is_about_what_the_file_showed(
+    opened: Catalog, said: Feedback, photos: Path, index: Callable[..., IndexReport]
+) -> None:
+    kept = (photos / "red.png").read_bytes()
+    said.add("red", good=photos / "red.png")
+    draw(photos / "red.png", "green", mark=8)
+    index(photos)
+    assert not said.marks("red")
+    assert [row.rests for row in said.list()] == ["shows something else now"]
+    said.add("red", bad=photos / "red.png")
+    (photos / "red.png").write_bytes(kept)
+    index(photos)
+    assert len(said.marks("red").good) == 1
+    assert said.marks("red").bad == ()
+
+
+def test_feedback_goes_with_a_picture_that_moves(
+    opened: Catalog, said: Feedback, photos: Path, index: Callable[..., IndexReport]
+) -> None:
+    said.add("red", good=photos / "red.png")
+    (photos / "red.png").rename(photos / "trip" / "moved.png")
+    index(photos)
+    assert said.list()[0].path == photos / "trip" / "moved.png"
+    assert said.marks("red")
+
+
+def test_a_file_that_changed_since_it_was_indexed_is_no_answer(said: Feedback, photos: Path) -> None:
+    draw(photos / "red.png", "green", mark=8)
+    with pytest.raises(QueryError, match="has changed since"):
+        said.add("red", good=photos / "red.png")
+
+
+def test_copies_are_one_answer(
+    opened: Catalog, said: Feedback, photos: Path, index: Callable[..., IndexReport]
+) -> None:
+    copy = photos / "a-copy.png"
+    copy.write_bytes((photos / "red.png").read_bytes())
+    index(photos)
+    with pytest.raises(QueryError, match="a copy of it"):
+        said.add("red", good=photos / "red.png", bad=copy)
+    assert len(said.add("red", good=[photos / "red.png", copy])) == 1
+    assert said.list()[0].path == photos / "red.png"
+
+
+def test_a_text_that_looks_like_a_sum_is_another_question(said: Feedback, photos: Path) -> None:
+    said.add(Query.parse("a + b"), good=photos / "red.png")
+    for text in ("a + 1:text:b", "a + b", '[1.0, "text", "a"], [1.0, "text", "b"]'):
+        assert said.list(Query.text(text)) == []
+        said.add(Query.text(text), bad=photos / "blue.png")
+        assert [row.query for row in said.list(Query.text(text))] == [text]
+    assert len(said.list(Query.parse("b + a"))) == 1
 
 
 def test_a_catalog_for_reading_only_keeps_nothing(catalog: Path, photos: Path) -> None:

@@ -43,6 +43,7 @@ def test_the_error_tree_is_the_one_that_is_drawn() -> None:
             "SchemaOutdated",
             "SchemaTooNew",
             "CatalogBusy",
+            "CatalogUnwritable",
             "EncoderMismatch",
         ],
         "ModelError": ["UnknownModel", "ModelUnavailable", "MissingDependency"],

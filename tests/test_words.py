@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from indexer import IndexReport
 from retrieval.config import Location
+from retrieval.db.full_text import _Fts5
 from retrieval.db.queries import Batch, NewImage, Writer
 from retrieval.db.reader import Reader, open_reader
 from retrieval.db.wording import asked_words, place_words, spell
-from retrieval.db.words import said
-from tests.conftest import draw, python
+from retrieval.db.words import LONG, PARTIAL, TRUST, judged, nominated, said
+from tests.conftest import ROOT, python
 
 ROWS = {
     "norway/fjord.jpg": {"description": "A red boat on the fjord at sunset"},
@@ -92,6 +93,19 @@ def test_one_rare_word_of_five_is_weak_and_all_are_strong(reader: Reader) -> Non
     assert strong > 0.7
 
 
+def test_the_documentation_has_the_figures_of_the_code() -> None:
+    page = " ".join((ROOT / "docs" / "texts.md").read_text(encoding="utf-8").split())
+    told, described, name, folder, seen = (f"{trust:g}"[1:] for trust in TRUST.values())
+    assert (
+        f"a caption {told}, a description {described}, a file's name {name}, "
+        f"a folder or text in the picture {folder}; less in a text of more than {LONG} words"
+    ) in page
+    assert list(TRUST) == ["told", "described", "name", "folder", "seen"]
+    assert folder == seen
+    assert "half of a question is less than a fifth" in page
+    assert 1 / 6 < 0.5**PARTIAL < 1 / 5
+
+
 def test_words_of_nearly_all_pictures_say_nothing(tmp_path: Path) -> None:
     fill(
         tmp_path / "c", {f"trip/{'cat' if number == 7 else 'x'}{number:03}y.jpg": {} for number in range(60)}
@@ -151,6 +165,51 @@ def test_a_frequent_word_is_found_behind_a_filter_and_among_candidates(
     both = said(reader, "crab beach", limit=3)
     assert max(both, key=lambda key: both[key].evidence) == 601
     reader.close()
+
+
+def test_a_filter_scattered_over_the_ids_finds_a_word_that_more_have_than_are_looked_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path / "c", {f"{'beach' if n % 2 else 'town'}/a{n:04}b.jpg": {} for n in range(800)})
+    monkeypatch.setattr("retrieval.db.words.ENOUGH", 20)
+    reader = open_reader(Location.parse(tmp_path / "c"))
+    # None of the first hundreds of the word pass; and 1 and 800 make the span as wide as it can be.
+    allowed = np.array([1, *range(701, 721), 800])
+    with_beach = [key for key in allowed.tolist() if key % 2 == 0]
+    assert nominated(reader, "beach", limit=50, allowed=allowed).tolist() == with_beach
+    assert nominated(reader, "beach", limit=3, allowed=allowed).tolist() == with_beach[:3]
+    assert set(said(reader, "beach", limit=50, allowed=allowed)) == set(with_beach)
+    with Writer(Location.parse(tmp_path / "c")) as writer:
+        writer.hide(list(range(1, 781)))
+    assert nominated(reader, "beach", limit=50, allowed=None).tolist() == list(range(782, 801, 2))
+    reader.close()
+
+
+def test_several_texts_are_judged_as_each_alone_and_the_words_of_a_picture_are_read_once(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = ["a red boat", "dogs on the beach", "the", "zeppelin", "日落"]
+    ids = np.array([6, 1, 2, 4, 5, 6, 7])
+    alone = [judged(reader, [text], ids)[0] for text in texts]
+    assert [sorted(answers) for answers in alone] == [[1, 2], [4, 5, 6], [], [], [7]]
+    fetched: list[list[int]] = []
+    words = _Fts5.words
+    monkeypatch.setattr(
+        _Fts5, "words", lambda index, wanted: fetched.append(list(wanted)) or words(index, wanted)
+    )
+    assert judged(reader, texts, ids) == alone
+    assert fetched == [[1, 2, 4, 5, 6, 7]]  # those that have any of the words
+    assert judged(reader, ["zeppelin", "the"], ids) == [{}, {}]
+    assert len(fetched) == 1
+    assert judged(reader, texts, np.empty(0, np.int64)) == [{} for _ in texts]
+
+
+def test_nominated_pictures_are_those_whose_words_weigh_most(reader: Reader) -> None:
+    assert nominated(reader, "red boat", limit=1, allowed=None).tolist() == [1]
+    assert nominated(reader, "red boat", limit=9, allowed=None).tolist() == [1, 2]
+    assert nominated(reader, "boat", limit=9, allowed=np.array([2, 3])).tolist() == [2]
+    for text, limit in (("", 9), ("zeppelin", 9), ("boat", 0)):
+        assert nominated(reader, text, limit=limit, allowed=None).tolist() == []
 
 
 def test_missing_pictures_are_not_found(tmp_path: Path) -> None:
@@ -246,14 +305,19 @@ def test_words_follow_a_move_and_a_change_and_go_with_their_picture(
     reader.close()
 
 
-def test_words_are_asked_without_a_database_toolkit(tmp_path: Path) -> None:
-    draw(tmp_path / "p" / "dog.png", "red")
+def test_words_are_asked_without_what_takes_long_to_load(tmp_path: Path) -> None:
     fill(tmp_path / "c", ROWS)
     code = (
-        "import sys; from retrieval.db.reader import open_reader; from retrieval.config import Location\n"
-        "from retrieval.db.words import said\n"
-        "assert said(open_reader(Location.parse(sys.argv[1])), 'dogs')\n"
-        "assert not {'sqlalchemy', 'alembic'} & set(sys.modules)"
+        "import re, sys; compiled = []; compile = re.compile\n"
+        "re.compile = lambda pattern, flags=0: compiled.append(str(pattern)) or compile(pattern, flags)\n"
+        "from retrieval.db.reader import open_reader; from retrieval.config import Location\n"
+        "from retrieval.db.words import said; import numpy as np\n"
+        "reader = open_reader(Location.parse(sys.argv[1]))\n"
+        "assert said(reader, 'dogs on the beach', among=np.array([1, 5]), allowed=np.array([1, 4, 5, 8]))\n"
+        "assert said(reader, 'dogs', limit=9)\n"
+        "assert not {'sqlalchemy', 'alembic', 'numpy.ma'} & set(sys.modules)\n"
+        "assert not [pattern for pattern in compiled if '\\u3041' in pattern]  # whole scripts\n"
+        "assert said(reader, '日落') and [pattern for pattern in compiled if '\\u3041' in pattern]"
     )
     result = python(code, str(tmp_path / "c"))
     assert result.returncode == 0, result.stderr

@@ -108,7 +108,6 @@ def upgrade() -> None:
         "concept_examples",
         sa.Column("id", number, nullable=False),
         sa.Column("concept_id", number, nullable=False),
-        sa.Column("image_id", number, nullable=True),
         sa.Column("path", sa.LargeBinary(), nullable=False),
         sa.Column("content_hash", sa.LargeBinary(), nullable=False),
         sa.Column("good", sa.Boolean(), nullable=False),
@@ -116,7 +115,6 @@ def upgrade() -> None:
         sa.Column("vector", sa.LargeBinary(), nullable=True),
         sa.Column("added_at", sa.Float(), nullable=False),
         _to("concept_examples", "concept_id", "concepts", "CASCADE"),
-        _to("concept_examples", "image_id", "images", "SET NULL"),
         _to("concept_examples", "encoder_id", "encoders", "SET NULL"),
         sa.PrimaryKeyConstraint("id", name="pk_concept_examples"),
     )
@@ -125,13 +123,26 @@ def upgrade() -> None:
         "feedback",
         sa.Column("id", number, nullable=False),
         sa.Column("query", sa.Text(), nullable=False),
-        sa.Column("image_id", number, nullable=False),
+        sa.Column("content_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("path", sa.LargeBinary(), nullable=False),
         sa.Column("good", sa.Boolean(), nullable=False),
         sa.Column("said_at", sa.Float(), nullable=False),
-        _to("feedback", "image_id", "images", "CASCADE"),
         sa.PrimaryKeyConstraint("id", name="pk_feedback"),
     )
     op.create_index("ix_feedback_query", "feedback", ["query"])
+    op.create_table(
+        "said",
+        sa.Column("id", number, nullable=False),
+        sa.Column("kind", sa.String(16), nullable=False),
+        sa.Column("content_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("path", sa.LargeBinary(), nullable=False),
+        sa.Column("other_hash", sa.LargeBinary(), nullable=True),
+        sa.Column("other_path", sa.LargeBinary(), nullable=True),
+        sa.Column("data", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_said"),
+    )
+    for name in ("content_hash", "other_hash"):
+        op.create_index(f"ix_said_{name}", "said", [name])
     if op.get_bind().dialect.name == "sqlite":
         _full_text_in_sqlite()
     elif op.get_bind().dialect.name == "postgresql":

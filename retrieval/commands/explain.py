@@ -37,6 +37,7 @@ def explain(
     """
     from retrieval.catalog import Catalog
     from retrieval.query.terms import Query
+    from retrieval.show.table import signal_name
 
     picture = int(image) if image.isdecimal() and not os.path.lexists(image) else Path(image)
     with Catalog(catalog) as opened:
@@ -48,7 +49,7 @@ def explain(
     else:
         click.echo(f"{found.match:.0%} match, score {found.score:.3f}: {safe(found.query)}")
         for name, strength in sorted(found.signals.items(), key=lambda signal: -signal[1]):
-            click.echo(f"{strength:>6.0%}  {safe(name)}")
+            click.echo(f"{strength:>6.0%}  {safe(signal_name(name))}")
         if output is not None:
             click.echo(f"Drawn into {safe(str(output))}", err=True)
         else:

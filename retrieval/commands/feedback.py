@@ -153,4 +153,5 @@ def _line(said: Said) -> str:
     from retrieval.show.table import display_path
 
     side = "good" if said.good else "bad "
-    return f"{said.id:>4}  {side}  {safe(said.query)}  ←  {safe(display_path(str(said.path)))}"
+    rests = "" if said.rests is None else f"  ({said.rests})"
+    return f"{said.id:>4}  {side}  {safe(said.query)}  ←  {safe(display_path(str(said.path)))}{rests}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from retrieval.db.reads import showing
+
 if TYPE_CHECKING:
     from retrieval.db.reader import Reader
 
@@ -15,8 +17,9 @@ class ExampleRow:
 
     id: int
     image_id: int | None
+    """The picture of the catalog that shows it, if there is one."""
     path: bytes
-    """Where the picture is now, for one of the catalog; else where it was given from."""
+    """Where that is; else where the example was given from."""
     content_hash: bytes
     good: bool
     vector: bytes | None
@@ -31,11 +34,11 @@ def names(reader: Reader) -> list[tuple[str, float]]:
 def examples(reader: Reader, name: str, encoder_id: int) -> list[ExampleRow]:
     """A concept's examples in the order they were given, with their vectors by an encoder."""
     rows = reader.rows(
-        "SELECT x.id, x.image_id, COALESCE(i.path, x.path), x.content_hash, x.good, "
+        "SELECT x.id, i.id, COALESCE(i.path, x.path), x.content_hash, x.good, "
         "COALESCE(e.vector, CASE WHEN x.encoder_id = :e THEN x.vector END) "
         "FROM concepts c JOIN concept_examples x ON x.concept_id = c.id "
-        "LEFT JOIN images i ON i.id = x.image_id "
-        "LEFT JOIN embeddings e ON e.image_id = x.image_id AND e.encoder_id = :e "
+        f"LEFT JOIN images i ON i.id = {showing('x')} "
+        "LEFT JOIN embeddings e ON e.image_id = i.id AND e.encoder_id = :e "
         "WHERE c.name = :name ORDER BY x.id",
         name=name,
         e=encoder_id,
@@ -51,3 +54,11 @@ def examples(reader: Reader, name: str, encoder_id: int) -> list[ExampleRow]:
         )
         for row in rows
     ]
+
+
+def vector(reader: Reader, image_id: int, encoder_id: int) -> bytes | None:
+    """What an encoder made of a picture of the catalog, if it has seen it."""
+    rows = reader.rows(
+        "SELECT vector FROM embeddings WHERE image_id = :i AND encoder_id = :e", i=image_id, e=encoder_id
+    )
+    return bytes(rows[0][0]) if rows else None

@@ -9,22 +9,24 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, insert, select, update
 
-from retrieval.db.schema import ConceptExample, ConceptRow
+from retrieval.db.reader import CHUNK
+from retrieval.db.schema import ConceptExample, ConceptRow, Embedding, Encoder, Image
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from retrieval.db.queries import Writer
 
 
 @dataclass(frozen=True, slots=True)
 class NewExample:
-    """A picture to learn from: of the catalog by its id, or from outside with its vector."""
+    """A picture to learn from, and what an encoder made of it."""
 
     path: bytes
     content_hash: bytes
     good: bool
-    image_id: int | None = None
-    encoder_id: int | None = None
-    vector: bytes | None = None
+    encoder_id: int
+    vector: bytes
 
 
 def add(writer: Writer, name: str, given: Sequence[NewExample]) -> None:
@@ -45,18 +47,16 @@ def add(writer: Writer, name: str, given: Sequence[NewExample]) -> None:
             )
         }
         for example in given:
+            seen = {"good": example.good, "encoder_id": example.encoder_id, "vector": example.vector}
             if example.content_hash in known:
                 same = ConceptExample.id == known[example.content_hash]
-                connection.execute(update(ConceptExample).where(same).values(good=example.good))
+                connection.execute(update(ConceptExample).where(same).values(seen))
                 continue
             row = {
                 "concept_id": concept,
-                "image_id": example.image_id,
                 "path": example.path,
                 "content_hash": example.content_hash,
-                "good": example.good,
-                "encoder_id": example.encoder_id,
-                "vector": example.vector,
+                **seen,
                 "added_at": time.time(),
             }
             made = connection.execute(insert(ConceptExample).values(row).returning(ConceptExample.id))
@@ -64,9 +64,27 @@ def add(writer: Writer, name: str, given: Sequence[NewExample]) -> None:
 
 
 def renew(writer: Writer, encoder_id: int, vectors: Mapping[int, bytes]) -> None:
-    """Keep what another encoder makes of pictures from outside, by the examples' ids."""
+    """Keep what another encoder makes of examples, by their ids."""
     with writer.transaction() as connection:
         for example, vector in vectors.items():
+            connection.execute(
+                update(ConceptExample)
+                .where(ConceptExample.id == example)
+                .values(encoder_id=encoder_id, vector=vector)
+            )
+
+
+def keep_vectors(connection: Connection, image_ids: Sequence[int]) -> None:
+    """Keep with the examples what the model in use made of pictures that go, or change, after this."""
+    for start in range(0, len(image_ids), CHUNK):
+        seen = (
+            select(ConceptExample.id, Embedding.encoder_id, Embedding.vector)
+            .join(Image, Image.content_hash == ConceptExample.content_hash)
+            .join(Embedding, Embedding.image_id == Image.id)
+            .join(Encoder, Encoder.id == Embedding.encoder_id)
+            .where(Image.id.in_(image_ids[start : start + CHUNK]), Encoder.active)
+        )
+        for example, encoder_id, vector in connection.execute(seen).all():
             connection.execute(
                 update(ConceptExample)
                 .where(ConceptExample.id == example)

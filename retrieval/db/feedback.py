@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from retrieval.db.reader import chunks
+from retrieval.db.reads import showing
 
 if TYPE_CHECKING:
     from retrieval.db.reader import Reader
@@ -18,8 +19,12 @@ class SaidRow:
 
     id: int
     query: str
-    image_id: int
+    image_id: int | None
+    """The picture of the catalog that shows it, if there is one."""
     path: bytes
+    """Where that is; else where it was."""
+    replaced: bool
+    """No picture shows it any more, and the one at its path shows something else."""
     good: bool
     said_at: float
 
@@ -27,28 +32,45 @@ class SaidRow:
 def said(reader: Reader, query: str | None = None) -> list[SaidRow]:
     """What was said of a query's answers, or of all, in the order it was said."""
     rows = reader.rows(
-        "SELECT f.id, f.query, f.image_id, i.path, f.good, f.said_at "
-        "FROM feedback f JOIN images i ON i.id = f.image_id "
+        "SELECT f.id, f.query, i.id, COALESCE(i.path, f.path), "
+        "i.id IS NULL AND EXISTS (SELECT 1 FROM images k WHERE k.path = f.path), f.good, f.said_at "
+        f"FROM feedback f LEFT JOIN images i ON i.id = {showing('f')} "
         + ("" if query is None else "WHERE f.query = :q ")
         + "ORDER BY f.id",
         **({} if query is None else {"q": query}),
     )
     return [
-        SaidRow(int(row[0]), str(row[1]), int(row[2]), bytes(row[3]), bool(row[4]), float(row[5]))
+        SaidRow(
+            int(row[0]),
+            str(row[1]),
+            None if row[2] is None else int(row[2]),
+            bytes(row[3]),
+            bool(row[4]),
+            bool(row[5]),
+            float(row[6]),
+        )
         for row in rows
     ]
 
 
 def marks(reader: Reader, query: str) -> list[tuple[int, bool]]:
-    """The pictures that were said to be right or wrong answers to a query, by id."""
-    rows = reader.rows("SELECT image_id, good FROM feedback WHERE query = :q ORDER BY id", q=query)
+    """The pictures that were said to be right or wrong answers to a query, by id.
+
+    Those that left the catalog, or show something else by now, are not among them.
+    """
+    rows = reader.rows(
+        f"SELECT i.id, f.good FROM feedback f JOIN images i ON i.id = {showing('f')} "
+        "WHERE f.query = :q ORDER BY f.id",
+        q=query,
+    )
     return [(int(image_id), bool(good)) for image_id, good in rows]
 
 
-def known_ids(reader: Reader, image_ids: Sequence[int]) -> set[int]:
-    """Those of the ids that are pictures of the catalog."""
-    found: set[int] = set()
+def contents(reader: Reader, image_ids: Sequence[int]) -> dict[int, tuple[bytes, bytes]]:
+    """The content and the path of those of the ids that are pictures of the catalog."""
+    found: dict[int, tuple[bytes, bytes]] = {}
     for placeholders, parameters in chunks(image_ids):
-        rows = reader.rows(f"SELECT id FROM images WHERE id IN ({placeholders})", **parameters)
-        found |= {int(row[0]) for row in rows}
+        sql = f"SELECT id, content_hash, path FROM images WHERE id IN ({placeholders})"
+        for image_id, content, path in reader.rows(sql, **parameters):
+            found[int(image_id)] = bytes(content), bytes(path)
     return found

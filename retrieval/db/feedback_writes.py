@@ -14,19 +14,25 @@ if TYPE_CHECKING:
     from retrieval.db.queries import Writer
 
 
-def add(writer: Writer, query: str, said: Mapping[int, bool]) -> None:
-    """Keep for each picture whether it is a right answer; the last word on a picture counts."""
+def add(writer: Writer, query: str, said: Mapping[bytes, tuple[bytes, bool]]) -> None:
+    """Keep of each content, at a path, whether it is a right answer; the last word on it counts."""
     with writer.transaction() as connection:
         known = {
-            int(row.image_id): int(row.id)
+            bytes(row.content_hash): int(row.id)
             for row in connection.execute(
-                select(FeedbackRow.id, FeedbackRow.image_id).where(FeedbackRow.query == query)
+                select(FeedbackRow.id, FeedbackRow.content_hash).where(FeedbackRow.query == query)
             )
         }
-        for image_id, good in said.items():
-            values = {"query": query, "image_id": image_id, "good": good, "said_at": time.time()}
-            if image_id in known:
-                mine = FeedbackRow.id == known[image_id]
+        for content, (path, good) in said.items():
+            values = {
+                "query": query,
+                "content_hash": content,
+                "path": path,
+                "good": good,
+                "said_at": time.time(),
+            }
+            if content in known:
+                mine = FeedbackRow.id == known[content]
                 connection.execute(update(FeedbackRow).where(mine).values(values))
             else:
                 connection.execute(insert(FeedbackRow).values(values))

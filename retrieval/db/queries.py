@@ -16,13 +16,15 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from retrieval.config import Location
 from retrieval.db import migrate
+from retrieval.db.concepts_writes import keep_vectors
 from retrieval.db.engine import open_engine
 from retrieval.db.marks import new_epoch, next_generation
 from retrieval.db.reader import CHUNK
+from retrieval.db.said_writes import bring_back, set_aside
 from retrieval.db.schema import Embedding, Encoder, FailureRow, Image, ImageTag, ImageWords, Root
 from retrieval.db.texts_writes import copy_seen, delete_texts_of, forget_seen, renew_embedded
 from retrieval.db.words_writes import renew_words
-from retrieval.errors import CatalogBusy, CatalogError
+from retrieval.errors import CatalogBusy, CatalogError, CatalogUnwritable
 from retrieval.types import checksum, under
 
 FILE_SOURCES = ("file-name", "file-mtime")
@@ -150,6 +152,7 @@ class Writer:
                 found = vector.vector or _vector_of(connection, encoder_id, vector.source_id)
                 if found is not None:
                     embed(image_id, found)
+            keep_vectors(connection, [image_id for image_id, _, _ in batch.updated])
             for image_id, values, new in batch.updated:
                 connection.execute(update(Image).where(Image.id == image_id).values(values))
                 _drop_vectors(connection, image_id, renewed_by=encoder_id)
@@ -172,6 +175,7 @@ class Writer:
             for image_id, item in zip(added, batch.added, strict=True):
                 if item.source_id is not None:
                     copy_seen(connection, item.source_id, image_id)
+            bring_back(connection, [*added, *updated])
             renew_words(connection, [*added, *updated, *(image_id for image_id, _ in batch.refreshed)])
             if rows:
                 generation = self._next_generation(connection, encoder_id)
@@ -194,7 +198,10 @@ class Writer:
                 connection.execute(delete(FailureRow).where(FailureRow.path.in_(part)))
 
     def forget(self, path: bytes) -> int:
-        """Take a file, or all inside a folder, out of the catalog; returns how many pictures went."""
+        """Take a file, or all inside a folder, out of the catalog; returns how many pictures went.
+
+        What a person said of them is set aside, for when they come again.
+        """
         low, high = under(path)
         with self.transaction() as connection:
             inside = (Image.path == path) | ((Image.path >= low) & (Image.path < high))
@@ -207,7 +214,10 @@ class Writer:
             return len(gone)
 
     def collect(self) -> int:
-        """Remove the rows and vectors of missing pictures for good; returns how many."""
+        """Remove the rows and vectors of missing pictures for good; returns how many.
+
+        What a person said of them is set aside, for when they come again.
+        """
         with self.transaction() as connection:
             gone = list(connection.scalars(select(Image.id).where(Image.missing_at.is_not(None))))
             _delete_images(connection, gone)
@@ -281,12 +291,12 @@ class Writer:
                 f"The catalog at {name} is being written by another process. Try again shortly."
             )
         if "full" in text or "disk I/O error" in text:
-            return CatalogError(
+            return CatalogUnwritable(
                 f"The disk that holds {name} is full or failing ({text}); everything committed so far is "
                 "kept. Make room and run the same command again."
             )
-        if operational:
-            return CatalogError(f"The catalog at {name} cannot be written: {text}. See: search doctor")
+        if operational or "read-only" in text or "permission denied" in text:
+            return CatalogUnwritable(f"The catalog at {name} cannot be written: {text}. See: search doctor")
         return CatalogError(
             f"The catalog at {name} is damaged: {text}. See what can be mended: search doctor"
         )
@@ -317,7 +327,7 @@ def acquire(location: Location) -> FileLock:
             f"{location.name} is a file, not a catalog folder. Name another with --catalog."
         ) from error
     except OSError as error:
-        raise CatalogError(
+        raise CatalogUnwritable(
             f"The catalog folder {location.name} cannot be written: {error.strerror or error}. "
             "Name another with --catalog."
         ) from error
@@ -328,7 +338,11 @@ def _insert(connection: Connection, items: Sequence[NewImage]) -> list[int]:
     """Insert rows in the order given, so that ids follow the order of the files."""
     if not items:
         return []
-    rows = [_copied(connection, item) if item.source_id is not None else item.values for item in items]
+    # Every row of one statement needs the same columns; the text in a copy is read anew.
+    rows = [
+        {"phash": None, **(item.values if item.source_id is None else _copied(connection, item)), "ocr": None}
+        for item in items
+    ]
     statement = insert(Image).returning(Image.id, sort_by_parameter_order=True)
     return [int(row[0]) for row in connection.execute(statement, rows)]
 
@@ -363,7 +377,9 @@ def _drop_vectors(connection: Connection, image_id: int, *, renewed_by: int) -> 
 def _delete_images(connection: Connection, image_ids: Sequence[int]) -> None:
     if not image_ids:
         return
+    keep_vectors(connection, image_ids)
     for part in _chunks(image_ids):
+        set_aside(connection, part)
         connection.execute(delete(Embedding).where(Embedding.image_id.in_(part)))
         delete_texts_of(connection, part)
         connection.execute(delete(ImageWords).where(ImageWords.image_id.in_(part)))

@@ -77,6 +77,15 @@ ENCODER = (
 )
 
 
+def showing(row: str) -> str:
+    """SQL for the picture that has the `content_hash` of a row; of several copies, the one at its `path`."""
+    same = f"FROM images j WHERE j.content_hash = {row}.content_hash"
+    return (
+        f"COALESCE((SELECT j.id {same} AND j.path = {row}.path AND j.missing_at IS NULL), "
+        f"(SELECT MIN(j.id) {same} AND j.missing_at IS NULL), (SELECT MIN(j.id) {same}))"
+    )
+
+
 def encoders(reader: Reader) -> list[EncoderInfo]:
     return [_encoder(row) for row in reader.rows(f"{ENCODER} ORDER BY id")]
 

@@ -270,8 +270,8 @@ class ConceptRow(Base):
 class ConceptExample(Base):
     """A picture that shows a concept, or does not (`good` false).
 
-    `image_id` is set for a picture of the catalog. One from outside is remembered by its
-    path, and with the vector that `encoder_id` gave it.
+    It is known by its content, whatever becomes of its file and of its row: `path` is where
+    it was given from, `vector` what `encoder_id` made of it.
     """
 
     __tablename__ = "concept_examples"
@@ -279,7 +279,6 @@ class ConceptExample(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     concept_id: Mapped[int] = mapped_column(ForeignKey("concepts.id", ondelete="CASCADE"))
-    image_id: Mapped[int | None] = mapped_column(ForeignKey("images.id", ondelete="SET NULL"))
     path: Mapped[bytes]
     content_hash: Mapped[bytes]
     good: Mapped[bool]
@@ -289,7 +288,10 @@ class ConceptExample(Base):
 
 
 class FeedbackRow(Base):
-    """What a person said of a picture as an answer to a query."""
+    """What a person said of a picture as an answer to a query.
+
+    The picture is known by its content; `path` is where it was when that was said.
+    """
 
     __tablename__ = "feedback"
     __table_args__ = (Index("ix_feedback_query", "query"),)
@@ -297,6 +299,29 @@ class FeedbackRow(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     query: Mapped[str]
     """The query in its normal form: equal questions share what was said of their answers."""
-    image_id: Mapped[int] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"))
+    content_hash: Mapped[bytes]
+    path: Mapped[bytes]
     good: Mapped[bool]
     said_at: Mapped[float]
+
+
+class SaidRow(Base):
+    """What a person said of a picture that left the catalog, until a picture of that content comes.
+
+    `kind` is `tag`, `text` or `pair`: two pictures that are no duplicates, where
+    `other_hash` is the second one's content.
+    """
+
+    __tablename__ = "said"
+    __table_args__ = (
+        Index("ix_said_content_hash", "content_hash"),
+        Index("ix_said_other_hash", "other_hash"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    content_hash: Mapped[bytes]
+    path: Mapped[bytes]
+    other_hash: Mapped[bytes | None]
+    other_path: Mapped[bytes | None]
+    data: Mapped[dict[str, Any]]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, delete, insert, select, update
 
 from retrieval.db.reader import CHUNK
+from retrieval.db.said_writes import drop_tag
 from retrieval.db.schema import Image, ImageTag, VocabularyRow
 from retrieval.db.tags import MODEL, PERSON
 
@@ -47,6 +48,7 @@ def remove_tag(writer: Writer, tag: str) -> bool:
         there = connection.scalar(select(VocabularyRow.tag).where(VocabularyRow.tag == tag)) is not None
         _remove(connection, [tag])
         used = connection.execute(delete(ImageTag).where(ImageTag.tag == tag)).rowcount
+        drop_tag(connection, tag)
         if there:
             _make_due(connection)
         return there or bool(used)

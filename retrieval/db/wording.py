@@ -87,7 +87,7 @@ class Asked:
 
 @cache
 def _pattern(pattern: str) -> re.Pattern[str]:
-    """Compiled when it is first needed: those of whole scripts take milliseconds, and few questions need them."""
+    """Compiled when it is first needed: those of whole scripts take milliseconds."""
     return re.compile(pattern)
 
 

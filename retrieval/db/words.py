@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 TRUST = {"told": 0.95, "described": 0.9, "name": 0.6, "folder": 0.5, "seen": 0.5}
 """How much each kind of words is about what is on the picture."""
 PARTIAL = 2.5
-"""Half of what was asked is less than half of the evidence."""
+"""Exponent of the share that was found: half of what was asked is less than a fifth of the evidence."""
 UNKNOWN = 0.6
 """Weight of a word that stands nowhere: it may be foreign to these texts, or a slip."""
 LONG = 50
@@ -38,8 +38,8 @@ MAX_WORDS = 16
 MAX_SOUGHT = 8
 """Words that candidates are looked up by: those that tell most."""
 ENOUGH = 1000
-"""Pictures that are looked up by one word. Of a word that more of them have, the others are
-considered where the caller has them for candidates already."""
+"""Pictures that are looked up by one word, of those that may be found. Of a word that more of them
+have, the others are judged where they are candidates already."""
 MANY = 4000
 """Where the words are rare, or the candidates more than this, full-text search tells which to read."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from retrieval.config import cores, default_memory
-from retrieval.errors import CatalogBusy, ImageError
+from retrieval.errors import CatalogBusy, CatalogUnwritable, ImageError
 from retrieval.images import check_memory, load_image
 from retrieval.images.phash import LEAST_SIDE, SIGNATURE_BYTES, signature
 from retrieval.types import clamped_ns
@@ -41,7 +41,7 @@ def completed(
 ) -> list[bytes | None]:
     """Every picture's signature; those that lack one and may be a copy of another are looked at now.
 
-    What is made is kept, unless the catalog is read-only or somebody else is writing to it.
+    What is made is kept, unless the catalog cannot be written or somebody else is writing to it.
     A file that is away, or no longer what was indexed, stays without.
     """
     stored = [row.signature if len(row.signature or b"") == SIGNATURE_BYTES else None for row in rows]
@@ -72,8 +72,8 @@ def _keep(state: State, made: Sequence[tuple[PictureRow, bytes]]) -> None:
     try:
         with state.writer() as writer:
             store_signatures(writer, [(row.id, row.content_hash, one) for row, one in made])
-    except CatalogBusy:
-        # An indexing run has the lock: the answer is right all the same, and the next one keeps it.
+    except (CatalogBusy, CatalogUnwritable):
+        # An indexing run has the lock, or the disk is read-only: the answer is right all the same.
         return
 
 

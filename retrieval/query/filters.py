@@ -141,7 +141,9 @@ class Filter:
             values["south"], values["north"] = area.latitudes
         columns = ["id", *(["latitude", "longitude"] if area else []), *([CAMERA] if self._letters else [])]
         # The plus keeps SQLite from answering this part by an index: nearly every row has no value.
-        where.append("+missing_at IS NULL")
+        # Of a folder the index of the paths knows all but what is hidden, and few pictures are.
+        hidden = "id NOT IN (SELECT id FROM images WHERE missing_at IS NOT NULL)"
+        where.append("+missing_at IS NULL" if self.folder is None else hidden)
         return f"SELECT {', '.join(columns)} FROM images WHERE {' AND '.join(where)}", values
 
     def passing(self, rows: Sequence[Sequence[Any]]) -> NDArray[np.int64]:

@@ -91,7 +91,11 @@ class Query:
     def normal(self) -> str:
         """The same text for the same question, however it was written."""
         parts = (
-            (float(term.weight), term.kind, str(term.value) if term.kind == "image" else str(term.value).casefold())
+            (
+                float(term.weight),
+                term.kind,
+                str(term.value) if term.kind == "image" else str(term.value).casefold(),
+            )
             for term in self.terms
         )
         return json.dumps(sorted(parts))

@@ -13,7 +13,7 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from retrieval.show.page import MARKER, data_uri, digest, missing_section, part, thumbnails, write_page
-from retrieval.show.table import day, file_url, percent, safe_name
+from retrieval.show.table import day, file_url, percent, safe_name, signal_name
 from retrieval.types import Failure
 
 if TYPE_CHECKING:
@@ -102,7 +102,10 @@ def _signals(hit: Hit) -> str:
     if len(hit.signals) < 2:
         return ""
     strongest = sorted(hit.signals.items(), key=lambda item: -item[1])
-    parts = [f"<bdi>{html.escape(safe_name(name))}</bdi> {percent(strength)}" for name, strength in strongest]
+    parts = [
+        f"<bdi>{html.escape(safe_name(signal_name(name)))}</bdi> {percent(strength)}"
+        for name, strength in strongest
+    ]
     return f'<span class="signals">{" · ".join(parts)}</span>'
 
 

@@ -18,7 +18,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from retrieval.errors import RetrievalError
 from retrieval.show.lettering import Line
-from retrieval.show.table import safe_name
+from retrieval.show.table import safe_name, signal_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -189,7 +189,7 @@ def _strip(width: int, shown: Shown, *, hatched: bool) -> Image.Image:
     y += 14
     if signals:
         y += 10
-    names = [small.wrap(name, width * 0.4, 1) for name, _ in signals]
+    names = [small.wrap(signal_name(name), width * 0.4, 1) for name, _ in signals]
     end = min(width * 0.72, 520.0)
     room = max((small.width(name[0]) for name in names if name), default=0) + 16
     for name, (_, strength) in zip(names, signals, strict=True):

@@ -34,6 +34,7 @@ SIGNALS = {
     "caption": "its texts, by meaning",
     "seen": "text in the picture",
     "feedback": "your feedback",
+    "feedback against": "your feedback against it",
 }
 """How the signals of a hit are called."""
 
@@ -196,10 +197,15 @@ def write_table(
             stream.write(surface.paint("     " + signals(hit), "2") + "\n")
 
 
+def signal_name(name: str) -> str:
+    """How a signal is called for a person; a term of a sum goes by its own words."""
+    return SIGNALS.get(name, name)
+
+
 def signals(hit: Hit) -> str:
     """What spoke for a hit, strongest first: "picture 61%, file name 70%"."""
     named = sorted(hit.signals.items(), key=lambda item: -item[1])
-    parts = [f"{safe_name(SIGNALS.get(name, name))} {percent(value)}" for name, value in named]
+    parts = [f"{safe_name(signal_name(name))} {percent(value)}" for name, value in named]
     if hit.rerank_score is not None:
         parts.append(f"reranker {hit.rerank_score:.3f}")
     return ", ".join(parts)
