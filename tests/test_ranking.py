@@ -345,3 +345,13 @@ def test_wrong_options_are_told_before_any_work(
 ) -> None:
     with Catalog(mixed) as catalog, pytest.raises(QueryError, match=message):
         catalog.search("red", **options)  # type: ignore[arg-type]
+
+
+def test_a_text_that_is_tied_to_a_picture_fits_it(captioned: Path) -> None:
+    with Catalog(captioned) as catalog:
+        own = next(text for text in catalog.texts.list() if text.image_id is not None)
+        assert own.image_id is not None
+        best = catalog.match(own.image_id, limit=3)
+        assert (best[0].text_id, best[0].image_id) == (own.text_id, own.image_id)
+        assert best[0].match >= 0.95
+        assert [hit.match for hit in best] == sorted((hit.match for hit in best), reverse=True)

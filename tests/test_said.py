@@ -193,3 +193,23 @@ def test_a_database_that_cannot_be_written_is_told_from_a_damaged_one(catalog: P
 
     with Writer(Location.parse(catalog)) as writer, pytest.raises(CatalogUnwritable, match="readonly"):
         write(writer)
+
+
+def test_a_folder_that_was_renamed_takes_over_what_was_said(
+    photos: Path, index: Index, tmp_path: Path
+) -> None:
+    """Indexed under its new name, it is a copy at first; then the old name is forgotten, as the note advises."""
+    index(photos)
+    with Catalog(tmp_path / "catalog") as opened:
+        opened.tags.set(photos / "red.png", "holiday")
+        opened.texts.add([{"text": "the harbour", "image": str(photos / "blue.png")}])
+        opened.feedback.add("green", bad=[photos / "green.png"])
+    renamed = photos.rename(tmp_path / "renamed")
+    index(renamed)
+    with Catalog(tmp_path / "catalog") as opened:
+        opened.forget(photos)
+        assert [tag.tag for tag in opened.tags.of(renamed / "red.png").tags] == ["holiday"]
+        assert [(text.text, text.path) for text in opened.texts.list()] == [
+            ("the harbour", renamed / "blue.png")
+        ]
+        assert [said.rests for said in opened.feedback.list()] == [None]

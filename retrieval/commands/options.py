@@ -63,6 +63,12 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def filtered(**options: Any) -> Any:
         from retrieval.query.filters import Filter
 
+        near = options["near"]
+        if near is not None and any(character.isalpha() for character in near):
+            from retrieval.query.gazetteer import prepared
+
+            if not prepared():
+                click.echo("Learning the names of places, once ...", err=True)
         where = Filter(**{name: options.pop(name) for name in names})
         if where.place is not None:
             click.echo(f"Near {safe(str(where.area))}.", err=True)

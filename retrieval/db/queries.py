@@ -378,13 +378,19 @@ def _delete_images(connection: Connection, image_ids: Sequence[int]) -> None:
     if not image_ids:
         return
     keep_vectors(connection, image_ids)
+    contents: set[bytes] = set()
     for part in _chunks(image_ids):
         set_aside(connection, part)
+        contents.update(map(bytes, connection.scalars(select(Image.content_hash).where(Image.id.in_(part)))))
         connection.execute(delete(Embedding).where(Embedding.image_id.in_(part)))
         delete_texts_of(connection, part)
         connection.execute(delete(ImageWords).where(ImageWords.image_id.in_(part)))
         connection.execute(delete(Image).where(Image.id.in_(part)))
     connection.execute(update(Encoder).values(epoch=new_epoch()))
+    for part in _chunks(sorted(contents)):
+        # A copy that stays, as in a folder that was renamed, takes over what was said.
+        same = Image.content_hash.in_(part) & Image.missing_at.is_(None)
+        bring_back(connection, list(connection.scalars(select(Image.id).where(same).order_by(Image.id))))
 
 
 def _chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:

@@ -96,6 +96,15 @@ class Gazetteer:
         return self._keys[start : int(self._key_ends[number])]
 
 
+def prepared() -> bool:
+    """Whether the names are at hand; making them so takes some seconds, once."""
+    return _cache().is_file()
+
+
+def _cache() -> Path:
+    return config.model_cache() / "places.bin"
+
+
 @lru_cache(maxsize=1)
 def gazetteer() -> Gazetteer:
     """The towns, from the cache where it is sound."""
@@ -108,7 +117,7 @@ def gazetteer() -> Gazetteer:
         )
     stat = (folder / CITIES).stat()
     version = f"{LAYOUT} {stat.st_size} {stat.st_mtime_ns}"
-    path = config.model_cache() / "places.bin"
+    path = _cache()
     kept = _load(path, version)
     if kept is None:
         kept = _build(folder)
