@@ -164,8 +164,8 @@ def _texts(reader: Reader) -> Iterator[Finding]:
     if count:
         yield Finding(
             "texts",
-            f"{count} texts have no vector yet and are found by their words only.",
-            "search index",
+            f"Texts that have no vector yet and are found by their words only: {count}.",
+            "search doctor --fix, or search index",
             False,
         )
 
@@ -299,7 +299,32 @@ def _mend(place: Location, found: list[Finding], damaged: _Damaged) -> list[Find
                 writer.drop_vectors(encoder_id, image_ids)
             for encoder_id, text_ids in damaged.texts.items():
                 drop_text_vectors(writer, encoder_id, text_ids)
-    return [_mended(finding) if finding.mends else finding for finding in found]
+    found = [_mended(finding) if finding.mends else finding for finding in found]
+    if any(finding.kind == "texts" and not finding.mended for finding in found) and _embed_texts(place):
+        found = [_mended(finding) if finding.kind == "texts" else finding for finding in found]
+    return found
+
+
+def _embed_texts(place: Location) -> bool:
+    """Give texts their vectors, where the catalog's model is at hand; returns whether all have them now."""
+    from retrieval.db.queries import Writer
+    from retrieval.texts import embed_texts
+
+    with contextlib.closing(open_reader(place)) as reader:
+        info = reads.active_encoder(reader)
+        if info is None:
+            return False
+        try:
+            encoder = registry.load_encoder(info.spec)
+            if encoder.id != info.key:
+                return False
+            with Writer(place) as writer:
+                return embed_texts(
+                    reader, writer, encoder, info.id, progress=lambda *_: None, stopped=lambda: False
+                )
+        except ModelError:
+            # `_models` has told what is wrong with it; the finding stays, with what helps.
+            return False
 
 
 def _mend_caches(place: Location, stale: list[Finding]) -> list[Finding]:

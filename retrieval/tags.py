@@ -18,7 +18,7 @@ from retrieval.db import reads
 from retrieval.db import tags as db
 from retrieval.errors import QueryError
 from retrieval.types import Tag, path_fields
-from retrieval.vocabulary import MAX_PROMPT, Vocabulary, checked, default_vocabulary
+from retrieval.vocabulary import Vocabulary, checked, default_vocabulary, entry
 
 if TYPE_CHECKING:
     import numpy as np
@@ -119,7 +119,7 @@ class Tags:
         """Make (tag, prompt) pairs the vocabulary, or with `merge` part of it; returns how many changed."""
         from retrieval.db.tags_writes import put_vocabulary
 
-        entries = {checked(tag): checked(prompt, MAX_PROMPT) for tag, prompt in vocabulary}
+        entries = dict(entry(tag, prompt) for tag, prompt in vocabulary)
         if not entries:
             raise QueryError("A vocabulary without a tag tags nothing. Give at least one, a line each.")
         if merge:

@@ -164,6 +164,17 @@ def test_shots_of_a_burst_are_one_moment_and_not_one_picture(
     assert not any({"burst-0.jpg", "burst-1.jpg"} <= set(group) for group in names(found("same-picture")))
 
 
+def test_a_copy_without_a_date_does_not_join_two_shots(
+    library: Path, found: Callable[..., list[Duplicates]]
+) -> None:
+    image = scene(7)
+    for second in (0, 2):
+        save(image, library / f"shot-{second}.jpg", taken=f"2023:07:01 10:00:0{second}", quality=90 + second)
+    save(image, library / "undated.jpg", quality=70)
+    assert not any({"shot-0.jpg", "shot-2.jpg"} <= set(group) for group in names(found("same-picture")))
+    assert any("undated.jpg" in group for group in names(found("same-picture")))
+
+
 def test_what_is_said_to_differ_stays_apart_until_it_is_taken_back(
     tmp_path: Path, library: Path, found: Callable[..., list[Duplicates]]
 ) -> None:

@@ -19,6 +19,7 @@ LAYERS = [
         "retrieval.config",
         "retrieval.protocols",
         "retrieval.hub",
+        "retrieval.regular_files",
     },
     {
         "retrieval.db",

@@ -128,6 +128,9 @@ def test_a_copy_and_a_move_keep_what_was_read(
     report = index(photos, ocr=True)
     assert (report.added, report.moved, report.read) == (1, 1, 0)
     assert sorted(name for _, name in texts(tmp_path / "catalog")) == ["copy.png", "moved.jpg", "red.png"]
+    (photos / "again.png").write_bytes((photos / "red.png").read_bytes())
+    draw(photos / "new.png", "purple")
+    assert index(photos).added == 2, "a copy of what was read and a new picture, in one batch"
 
 
 def test_stopped_reading_goes_on_with_the_next_run(

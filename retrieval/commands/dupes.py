@@ -69,6 +69,9 @@ def dupes(
             raise click.UsageError("--not needs at least two pictures: search dupes --not A.jpg B.jpg")
         with Catalog(catalog) as opened:
             pairs = opened.not_duplicates(pictures, undo=undo)
+        if as_json:
+            echo_json([{"pairs": pairs}])
+            return
         click.echo(f"{pairs} pair{'' if pairs == 1 else 's'} {'no longer ' if undo else ''}kept apart.")
         return
     if undo or pictures:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from retrieval.commands.options import catalog_option, echo_json, json_option, reading_options, safe
+from retrieval.types import path_fields
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from retrieval.catalog import Catalog
-    from retrieval.tags import TagCount
+    from retrieval.tags import TagCount, Tagged
 
 SHOWN = 30
 
@@ -49,15 +50,16 @@ def tag(ctx: click.Context, catalog: str | None, again: bool, as_json: bool) -> 
     _show_counts([one for one in found if one.count][:SHOWN])
     used = sum(1 for one in found if one.count)
     more = " All of them: search tag list" if used > SHOWN else ""
-    click.echo(f"{done} pictures tagged anew; {used} tags in use.{more}", err=True)
+    click.echo(f"{_pictures(done)} tagged anew; {used} tag{'' if used == 1 else 's'} in use.{more}", err=True)
 
 
 @tag.command()
 @click.argument("name")
 @click.option("--prompt", metavar="TEXT", help="What to look for, where it is not the name itself.")
 @catalog_option
+@json_option
 @click.pass_obj
-def add(outer: str | None, name: str, prompt: str | None, catalog: str | None) -> None:
+def add(outer: str | None, name: str, prompt: str | None, catalog: str | None, as_json: bool) -> None:
     """Put a tag into the vocabulary, and tag the pictures.
 
     \b
@@ -71,14 +73,18 @@ def add(outer: str | None, name: str, prompt: str | None, catalog: str | None) -
         _update(opened)
         wanted = " ".join(name.split())
         count = next((one.count for one in opened.tags.list() if one.tag == wanted), 0)
-    click.echo(f"{count} picture{'' if count == 1 else 's'} tagged {safe(wanted)}.")
+    if as_json:
+        echo_json([{"tag": wanted, "tagged": count}])
+    else:
+        click.echo(f"{_pictures(count)} tagged {safe(wanted)}.")
 
 
 @tag.command()
 @click.argument("name")
 @catalog_option
+@json_option
 @click.pass_obj
-def remove(outer: str | None, name: str, catalog: str | None) -> None:
+def remove(outer: str | None, name: str, catalog: str | None, as_json: bool) -> None:
     """Take a tag out of the vocabulary and off every picture.
 
     \b
@@ -88,7 +94,10 @@ def remove(outer: str | None, name: str, catalog: str | None) -> None:
 
     with Catalog(catalog or outer) as opened:
         opened.tags.remove(name)
-    click.echo(f"The tag {safe(name)} is gone.")
+    if as_json:
+        echo_json([{"tag": " ".join(name.split()), "tagged": 0}])
+    else:
+        click.echo(f"The tag {safe(name)} is gone.")
 
 
 @tag.command("list")
@@ -145,8 +154,9 @@ def show(
 @click.argument("image", type=click.Path(path_type=Path))
 @click.argument("name", metavar="TAG")
 @catalog_option
+@json_option
 @click.pass_obj
-def set_tag(outer: str | None, image: Path, name: str, catalog: str | None) -> None:
+def set_tag(outer: str | None, image: Path, name: str, catalog: str | None, as_json: bool) -> None:
     """Say that a picture has a tag. Your word is final.
 
     \b
@@ -156,14 +166,16 @@ def set_tag(outer: str | None, image: Path, name: str, catalog: str | None) -> N
 
     with Catalog(catalog or outer) as opened:
         opened.tags.set(image, name)
+        _decided(opened.tags.of(image), name, kept=True, as_json=as_json)
 
 
 @tag.command("unset")
 @click.argument("image", type=click.Path(path_type=Path))
 @click.argument("name", metavar="TAG")
 @catalog_option
+@json_option
 @click.pass_obj
-def unset_tag(outer: str | None, image: Path, name: str, catalog: str | None) -> None:
+def unset_tag(outer: str | None, image: Path, name: str, catalog: str | None, as_json: bool) -> None:
     """Say that a picture does not have a tag. Your word is final.
 
     \b
@@ -173,6 +185,7 @@ def unset_tag(outer: str | None, image: Path, name: str, catalog: str | None) ->
 
     with Catalog(catalog or outer) as opened:
         opened.tags.unset(image, name)
+        _decided(opened.tags.of(image), name, kept=False, as_json=as_json)
 
 
 @tag.command()
@@ -201,7 +214,7 @@ def vocabulary(outer: str | None, file: Path | None, merge: bool, catalog: str |
             return
         changed = opened.tags.load(read_vocabulary(file), merge=merge)
         done = _update(opened)
-    click.echo(f"{changed} tags changed, {done} pictures tagged anew.")
+    click.echo(f"{changed} tag{'' if changed == 1 else 's'} changed, {_pictures(done)} tagged anew.")
 
 
 def _update(catalog: Catalog, *, again: bool = False) -> int:
@@ -209,6 +222,18 @@ def _update(catalog: Catalog, *, again: bool = False) -> int:
 
     with ProgressLine(sys.stderr, doing="Tagging") as line:
         return catalog.tags.update(again=again, progress=line)
+
+
+def _decided(picture: Tagged, name: str, *, kept: bool, as_json: bool) -> None:
+    wanted = " ".join(name.split())
+    if as_json:
+        echo_json([{**path_fields(picture.path), "tag": wanted, "tagged": int(kept)}])
+    else:
+        click.echo(f"{safe(str(picture.path))} {'has' if kept else 'does not have'} the tag {safe(wanted)}.")
+
+
+def _pictures(count: int) -> str:
+    return f"{count} picture{'' if count == 1 else 's'}"
 
 
 def _show_counts(found: Sequence[TagCount]) -> None:

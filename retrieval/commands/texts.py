@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from retrieval.commands.options import catalog_option, echo_json, json_option, one_of, reading_options, safe
+from retrieval.errors import QueryError
 
 if TYPE_CHECKING:
     from retrieval.texts import TextsReport
@@ -77,11 +78,15 @@ def _tell(name: str, report: TextsReport) -> None:
     if len(report.broken) > SHOWN_BROKEN:
         left = len(report.broken) - SHOWN_BROKEN
         click.echo(f"{left} more lines were left out. See all: --json", err=True)
-    there = f", {report.unchanged} were there already" if report.unchanged else ""
-    click.echo(f"{report.added} texts added{there}.")
+    there = (
+        f", {report.unchanged} {'was' if report.unchanged == 1 else 'were'} there already"
+        if report.unchanged
+        else ""
+    )
+    click.echo(f"{_texts(report.added)} added{there}.")
     if report.waiting:
         click.echo(
-            f"{report.waiting} texts have no vector yet, and are found by their words only. "
+            f"Texts without a vector yet, found by their words only: {report.waiting}. "
             "The next indexing goes on: search index",
             err=True,
         )
@@ -144,7 +149,13 @@ def remove(
         raise click.UsageError("Say which texts: their ids, or --from FILE, or --source NAME.")
     with Catalog(catalog) as opened:
         count = opened.texts.remove(ids, origin=origin, source=source)
+    if ids and not count:
+        raise QueryError(f"No text has the id {ids[0]}. See what there is: search texts list")
     if as_json:
         echo_json([{"removed": count}])
     else:
-        click.echo(f"{count} texts removed." if count else "The catalog has no such texts.")
+        click.echo(f"{_texts(count)} removed." if count else "The catalog has no such texts.")
+
+
+def _texts(count: int) -> str:
+    return f"{count} text{'' if count == 1 else 's'}"

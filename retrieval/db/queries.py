@@ -338,9 +338,9 @@ def _insert(connection: Connection, items: Sequence[NewImage]) -> list[int]:
     """Insert rows in the order given, so that ids follow the order of the files."""
     if not items:
         return []
-    # Every row of one statement needs the same columns; the text in a copy is read anew.
+    # Every row of one statement needs the same columns, and only a copy has all of them.
     rows = [
-        {"phash": None, **(item.values if item.source_id is None else _copied(connection, item)), "ocr": None}
+        {"phash": None, "ocr": None, **(item.values if item.source_id is None else _copied(connection, item))}
         for item in items
     ]
     statement = insert(Image).returning(Image.id, sort_by_parameter_order=True)

@@ -13,7 +13,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 from retrieval.config import Location
-from retrieval.errors import CatalogBusy, CatalogError, CatalogNotFound, SchemaOutdated, SchemaTooNew
+from retrieval.errors import (
+    CatalogBusy,
+    CatalogError,
+    CatalogNotFound,
+    QueryError,
+    SchemaOutdated,
+    SchemaTooNew,
+)
 
 HEAD = "0002"
 """The schema revision this version reads and writes; a test holds it against the scripts."""
@@ -195,6 +202,11 @@ def translated(location: Location) -> Iterator[None]:
                 f"The catalog at {location.name} is being written by another process. Try again shortly."
             ) from error
         raise CatalogError(f"The catalog at {location.name} cannot be read: {text}") from error
+    except OverflowError as error:
+        # The driver refuses whole numbers of more than 64 bits before it asks the database.
+        raise QueryError(
+            f"A number of the question is beyond any id and any count: at most {2**63 - 1} is taken."
+        ) from error
     except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         # What is damaged may be the very text that SQLite wants to complain with.
         raise CatalogError(

@@ -160,9 +160,20 @@ def _same_pictures(sameness: Sameness, marked: set[tuple[int, int]]) -> list[lis
     found: list[list[PictureRow]] = []
     for members in sameness.pictures():
         group = [sameness.rows[place] for place in members]
-        pieces = _kept_apart(group, sameness.edges(members), marked) if _holds(group, marked) else [group]
+        apart = marked | _different_shots(group)
+        pieces = _kept_apart(group, sameness.edges(members), apart) if _holds(group, apart) else [group]
         found += [piece for piece in pieces if len({row.content_hash for row in piece}) > 1]
     return found
+
+
+def _different_shots(group: Sequence[PictureRow]) -> set[tuple[int, int]]:
+    """Pairs of one camera at different times: a copy without a date, like both, does not make them one."""
+    timed = sorted((row for row in group if row.shot_at and row.camera), key=lambda row: row.id)
+    return {
+        (one.id, other.id)
+        for one, other in combinations(timed, 2)
+        if one.camera == other.camera and one.shot_at != other.shot_at
+    }
 
 
 def _same_moments(sameness: Sameness, marked: set[tuple[int, int]]) -> list[list[PictureRow]]:

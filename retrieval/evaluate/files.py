@@ -31,6 +31,7 @@ from retrieval.evaluate.shapes import (
     typed,
     words,
 )
+from retrieval.regular_files import read_regular
 
 Name = tuple[str, ...]
 """The spellings of a picture's name, the most exact one first."""
@@ -149,10 +150,7 @@ def read(path: Path, *, images: Path | None = None, split: str | None = None) ->
 
 
 def _text(path: Path) -> str:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise QueryError(f"{path} cannot be read: {error.strerror}. Name an evaluation file.") from error
+    content = read_regular(path)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

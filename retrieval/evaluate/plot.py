@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from retrieval.errors import QueryError
 
@@ -21,6 +21,9 @@ NAMES = ("R@1", "R@5", "R@10", "mAP", "nDCG@10", "P@5", "P@5 capped")
 KINDS_AT_MOST = 14
 LATENCY_BINS = 40
 CHARACTERS_AT_MOST = 40
+MAKER = "picture-search eval"
+"""What a plot says of its maker; a file without it is not replaced."""
+MAKER_FIELDS = {".png": "Software", ".svg": "Creator", ".pdf": "Creator"}
 
 
 def check_place(path: Path) -> None:
@@ -29,6 +32,9 @@ def check_place(path: Path) -> None:
         raise QueryError(f"A plot ends with {', '.join(ENDINGS)}, not as '{path.name}' does.")
     if not path.parent.is_dir():
         raise QueryError(f"There is no folder {path.parent} to write the plot to. Make it: mkdir -p")
+    from retrieval.show.drawings import check_replaceable
+
+    check_replaceable(path, MAKER, "--plot")
 
 
 def write_plot(evaluation: Evaluation, path: Path) -> None:
@@ -72,7 +78,13 @@ def write_plot(evaluation: Evaluation, path: Path) -> None:
         frameon=False,
         labelcolor=INK,
     )
-    figure.savefig(path)
+    from retrieval.show.drawings import write_drawing
+
+    ending = path.suffix.lower()
+    facts: Any = {MAKER_FIELDS[ending]: MAKER}
+    write_drawing(
+        lambda stream: figure.savefig(stream, format=ending[1:], metadata=facts), path, MAKER, "--plot"
+    )
 
 
 def _below(evaluation: Evaluation) -> list[str]:

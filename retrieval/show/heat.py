@@ -7,7 +7,6 @@ colour and brightness grow in even steps with the value. What the model never sa
 from __future__ import annotations
 
 import os
-import secrets
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,6 +16,7 @@ from PIL import Image, ImageDraw
 from PIL.PngImagePlugin import PngInfo
 
 from retrieval.errors import RetrievalError
+from retrieval.show.drawings import write_drawing
 from retrieval.show.lettering import Line
 from retrieval.show.table import safe_name, signal_name
 
@@ -51,7 +51,6 @@ SIGNAL_LINES = 12
 
 MAKER = "picture-search explain"
 """What a drawing says of its maker; a file without it is somebody else's and is not replaced."""
-MAKER_BYTES = 512
 
 
 class Shown(NamedTuple):
@@ -230,33 +229,11 @@ def _legend(strip: Image.Image, draw: ImageDraw.ImageDraw, line: Line, top: floa
 
 def write_card(card: Image.Image, destination: Path) -> None:
     """Write a drawing as PNG, whole or not at all; a file that is none of ours is left alone."""
-    target, shown = Path(os.path.realpath(destination)), safe_name(str(destination))
-    if target.suffix.lower() != ".png":
+    if Path(os.path.realpath(destination)).suffix.lower() != ".png":
         raise RetrievalError(
-            f"{shown} does not end in .png, and nothing else is written. Name one: -o why.png"
+            f"{safe_name(str(destination))} does not end in .png, and nothing else is written. "
+            "Name one: -o why.png"
         )
-    temporary = target.with_name(f".why-{secrets.token_hex(6)}.tmp")
     facts = PngInfo()
     facts.add_text("Software", MAKER)
-    try:
-        if target.exists() and not _is_ours(target):
-            raise RetrievalError(
-                f"{shown} exists and is no drawing of this program, so it was left as it is. "
-                "Name another file with -o."
-            )
-        with temporary.open("xb") as stream:
-            card.save(stream, "PNG", pnginfo=facts)
-        temporary.replace(target)
-    except OSError as error:
-        raise RetrievalError(
-            f"The drawing could not be written to {shown}: {error.strerror or error}. "
-            "Name another file with -o."
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _is_ours(file: Path) -> bool:
-    with file.open("rb") as stream:
-        start = stream.read(MAKER_BYTES)
-    return start.startswith(b"\x89PNG\r\n") and MAKER.encode() in start
+    write_drawing(lambda stream: card.save(stream, "PNG", pnginfo=facts), destination, MAKER, "-o")

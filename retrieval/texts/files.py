@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -12,9 +13,14 @@ from typing import Any
 
 from retrieval.config import MAX_FILE_BYTES
 from retrieval.errors import QueryError
+from retrieval.regular_files import read_regular
 
 FIELDS = ("text", "id", "image")
 DELIMITERS = (",", ";", "\t")
+CONTROLS = [chr(code) for code in (*range(1, 32), 127, 0xFFFD) if chr(code) not in "\b\t\n\v\f\r\x1b"]
+"""What no text holds many of."""
+SAMPLE_CHARS, CONTROLS_AT_MOST = 65536, 0.1
+CSV_ERRORS = {"unexpected end of data": "a quote that it opens is never closed"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +46,12 @@ class Line:
             return cls(number, broken="its text is empty")
         if isinstance(image, bool) or not isinstance(image, int | str | None):
             return cls(number, broken="its image is neither a path nor an id")
+        if isinstance(image, str) and (not image.strip() or "\0" in image):
+            return cls(
+                number, broken="its image is empty" if not image.strip("\0 ") else "its image has a NUL in it"
+            )
         if isinstance(image, str):
-            image = _file_name(image.replace("\0", "").strip()) or None
+            image = _file_name(image.strip())
         return cls(number, text, clean(str(name)) if name not in (None, "") else None, image)
 
 
@@ -62,18 +72,12 @@ def read_file(path: str, form: str | None = None) -> Reading:
         raise QueryError(
             f"{path} does not end in one of {known}. Say how to read it: search texts add {path} --format txt"
         )
-    try:
-        if os.path.getsize(path) > MAX_FILE_BYTES:
-            raise QueryError(f"{path} is larger than {MAX_FILE_BYTES >> 20} MiB. Split it.")
-        with open(path, "rb") as file:
-            data = file.read()
-    except OSError as error:
-        raise QueryError(f"{path} cannot be read: {error.strerror or error}.") from error
-    return read_lines(data, form, path)
+    return read_lines(read_regular(path, most=MAX_FILE_BYTES), form, path)
 
 
 def read_lines(data: bytes, form: str, named: str) -> Reading:
     text, note = decode(data)
+    _refuse_binary(text, named)
     return Reading(list(FORMATS[form](text)), (f"{named}: {note}",) if note else (), named)
 
 
@@ -85,6 +89,15 @@ def decode(data: bytes) -> tuple[str, str]:
         return data.decode("utf-8-sig"), ""
     except UnicodeDecodeError:
         return data.decode("latin-1"), "it is not UTF-8 and was read as Latin-1."
+
+
+def _refuse_binary(text: str, named: str) -> None:
+    """Pictures, archives and the like decode to something too; nobody wrote it."""
+    if "\0" in text:
+        raise QueryError(f"{named} is not a text: there are zero bytes in it. Save it as UTF-8.")
+    start = text[:SAMPLE_CHARS]
+    if sum(map(start.count, CONTROLS)) > CONTROLS_AT_MOST * len(start):
+        raise QueryError(f"{named} is not a text: much of it is no characters. Save it as UTF-8.")
 
 
 def clean(text: str) -> str:
@@ -102,7 +115,7 @@ def _file_name(text: str) -> str:
 
 
 def _jsonl(text: str) -> Iterator[Line]:
-    for number, line in enumerate(text.split("\n"), 1):
+    for number, line in enumerate(_lines(text), 1):
         if not line.strip():
             continue
         try:
@@ -115,24 +128,35 @@ def _jsonl(text: str) -> Iterator[Line]:
 
 
 def _csv(text: str) -> Iterator[Line]:
-    first = text.partition("\n")[0].lower()
+    first = _lines(text)[0].lower()
     delimiter = next((one for one in DELIMITERS if "text" in _cells(first, one)), None)
     header: list[str] | None = None
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter or ",", strict=False)
+    lines = list(io.StringIO(text, newline=""))
+    done = 0
+    rows = csv.reader(lines, delimiter=delimiter or ",", strict=True)
     while True:
-        number = rows.line_num + 1
+        number = done + rows.line_num + 1
         try:
             row = next(rows)
         except StopIteration:
             return
         except csv.Error as error:
-            yield Line(number, broken=f"it is not CSV: {error}")
+            yield Line(number, broken=f"it is not CSV: {CSV_ERRORS.get(str(error), error)}")
+            # What a stray quote swallowed are lines of their own.
+            done = number
+            rows = csv.reader(itertools.islice(lines, done, None), delimiter=delimiter or ",", strict=True)
             continue
         if delimiter and header is None:
             header = [cell.strip().strip('"').lower() for cell in row]
         elif any(cell.strip() for cell in row):
-            # Without a header the first column is the text.
-            yield Line.of(number, dict(zip(header, row, strict=False)) if header else {"text": row[0]})
+            # Without a header the first column is the text. An empty cell says nothing.
+            named = zip(header, row, strict=False) if header else [("text", row[0])]
+            yield Line.of(number, {name: cell for name, cell in named if name != "image" or cell.strip()})
+
+
+def _lines(text: str) -> list[str]:
+    """Lines as they end today, or where none does, as they ended on old Macs."""
+    return text.split("\n" if "\n" in text else "\r")
 
 
 def _cells(line: str, delimiter: str) -> list[str]:
@@ -140,7 +164,7 @@ def _cells(line: str, delimiter: str) -> list[str]:
 
 
 def _txt(text: str) -> Iterator[Line]:
-    for number, line in enumerate(text.split("\n"), 1):
+    for number, line in enumerate(_lines(text), 1):
         if line.strip():
             yield Line.of(number, {"text": line})
 

@@ -8,10 +8,13 @@ from importlib.resources import files
 from pathlib import Path
 
 from retrieval.errors import QueryError
+from retrieval.regular_files import read_regular
 
 Vocabulary = Sequence[tuple[str, str]]
 """Tags, each with its prompt: what is looked for."""
 MAX_TAG, MAX_PROMPT = 100, 1000
+NO_STARTS = ("#", "- ", "@")
+"""A remark, an item of a list, a named concept: what a line with such a beginning may be meant as."""
 
 
 def default_vocabulary() -> list[tuple[str, str]]:
@@ -24,9 +27,7 @@ def read_vocabulary(path: str | os.PathLike[str]) -> list[tuple[str, str]]:
     """A vocabulary from a text file: `tag` or `tag: what to look for` a line, `#` before remarks."""
     place = Path(os.path.expanduser(path))
     try:
-        text = place.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise QueryError(f"{place} cannot be read: {error.strerror or error}.") from error
+        text = read_regular(place).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise QueryError(f"{place} is not a text in UTF-8. Save it as such, one tag a line.") from error
     return parse_vocabulary(text, str(place))
@@ -39,10 +40,26 @@ def parse_vocabulary(text: str, name: str) -> list[tuple[str, str]]:
             continue
         tag, _, prompt = line.partition(":")
         try:
-            found.append((checked(tag), checked(prompt if prompt.strip() else tag, MAX_PROMPT)))
+            found.append(entry(tag, prompt if prompt.strip() else tag))
         except QueryError as error:
             raise QueryError(f"{name}, line {number}: {error}") from None
     return found
+
+
+def entry(tag: str, prompt: str) -> tuple[str, str]:
+    """A tag and its prompt as a vocabulary takes them: such that a line of a file can hold both."""
+    name = checked(tag)
+    start = next((start for start in NO_STARTS if name.startswith(start)), None)
+    if start is not None:
+        raise QueryError(f"The tag '{name}' begins with '{start.strip()}'. Choose a name that does not.")
+    if ":" in name:
+        raise QueryError(
+            f"The tag '{name}' has a colon in it, which parts a tag from what to look for. "
+            "Choose a name without one."
+        )
+    if not prompt.strip():
+        raise QueryError(f"The prompt of '{name}' is empty. Say what to look for, or give no prompt.")
+    return name, checked(prompt, MAX_PROMPT)
 
 
 def checked(text: str, most: int = MAX_TAG) -> str:
