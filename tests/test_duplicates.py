@@ -339,4 +339,7 @@ def test_the_command_line_says_marks_and_shows(
     assert search("dupes", *catalog, "--not", first, second, odd).stdout.startswith("3 pairs")
     assert search("dupes", *catalog, "--json").stdout == ""
     assert search("dupes", *catalog, first).exit_code == 2
+    for undo in ((), ("--undo",)):
+        said = search("dupes", *catalog, "--not", first, second, odd, *undo, "--json").stdout
+        assert set(json_lines(said)[0]) == {"pairs"}
     assert search("dupes", *catalog, "--not", first).exit_code == 2

@@ -836,6 +836,23 @@ def test_a_plot_that_cannot_be_written_is_refused_before_the_work(
         shown(mixed, "--catalog", place, "--plot", tmp_path / "none" / "out.png")
 
 
+@pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
+def test_a_plot_replaces_an_earlier_one_and_nothing_else(
+    ending: str, catalog: Catalog, place: Path, mixed: Path, tmp_path: Path
+) -> None:
+    found = evaluate(catalog, mixed)
+    target = tmp_path / f"out.{ending}"
+    write_plot(found, target)
+    write_plot(found, target)
+    photo = tmp_path / f"photo.{ending}"
+    Image.new("RGB", (8, 8), "red").save(photo, "PNG")
+    kept = photo.read_bytes()
+    with pytest.raises(RetrievalError, match=r"no drawing of this program.*--plot"):
+        shown(mixed, "--catalog", place, "--plot", photo)
+    assert photo.read_bytes() == kept
+    assert sorted(path.name for path in tmp_path.glob(".drawing*")) == []
+
+
 def test_the_command_draws_what_it_printed(place: Path, mixed: Path, tmp_path: Path) -> None:
     result = shown(mixed, "--catalog", place, "--plot", tmp_path / "out.png", "--json")
     assert len(json_lines(result.stdout)) == 3

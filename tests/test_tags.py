@@ -168,6 +168,16 @@ def test_a_vocabulary_file_is_read_and_its_broken_line_is_named(tmp_path: Path) 
         read_vocabulary(file)
 
 
+def test_a_vocabulary_survives_its_file(
+    tags: Tags, catalog: Path, tmp_path: Path, search: Callable[..., Result]
+) -> None:
+    given = {"a - b": ": x", "-x": "# y", "c#": "@z", "ölig": "- w", '"q"': "q: r: s", "!": "!"}
+    tags.load(list(given.items()))
+    file = tmp_path / "words.txt"
+    file.write_text(search("tag", "vocabulary", "--catalog", catalog).stdout, "utf-8")
+    assert dict(read_vocabulary(file)) == given
+
+
 def test_mistakes_are_named(tags: Tags, catalog: Path, photos: Path) -> None:
     with pytest.raises(QueryError, match="no tag 'unicorn'"):
         tags.remove("unicorn")
@@ -175,6 +185,11 @@ def test_mistakes_are_named(tags: Tags, catalog: Path, photos: Path) -> None:
         tags.add("  ")
     with pytest.raises(QueryError, match="characters"):
         tags.add("x" * 101)
+    for name in ("#1", "a: b", "a:b", "- item", "@rex"):
+        with pytest.raises(QueryError, match="Choose a name"):
+            tags.add(name)
+    with pytest.raises(QueryError, match="prompt of 'rex' is empty"):
+        tags.add("rex", prompt=" ")
     with pytest.raises(QueryError, match="has no picture"):
         tags.of(photos / "none.png")
     with pytest.raises(QueryError, match="without a tag"):
@@ -203,7 +218,19 @@ def test_the_command_line_does_it_all(
     assert row["path"] == str(photos / "yellow.png")
     assert [one["tag"] for one in row["tags"]] == ["sun"]
     search("tag", "unset", photos / "yellow.png", "sun", *where)
-    search("tag", "set", photos / "yellow.png", "mine", *where)
+    path = str(photos / "yellow.png")
+    said = search("tag", "set", path, "mine", *where).stdout
+    assert said == f"{path} has the tag mine.\n"
+    for verb, tagged in (("unset", 0), ("set", 1)):
+        assert json_lines(search("tag", verb, path, "mine", *where, "--json").stdout) == [
+            {"path": path, "tag": "mine", "tagged": tagged}
+        ]
+    assert json_lines(search("tag", "add", "sky", "--prompt", "blue", *where, "--json").stdout) == [
+        {"tag": "sky", "tagged": 1}
+    ]
+    assert json_lines(search("tag", "remove", "sky", *where, "--json").stdout) == [
+        {"tag": "sky", "tagged": 0}
+    ]
     assert search("tag", "show", photos / "yellow.png", *where).stdout.endswith(": mine 100%\n")
     assert {"tag": "mine", "prompt": None, "count": 1} in json_lines(
         search("tag", "list", *where, "--json").stdout

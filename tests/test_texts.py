@@ -19,8 +19,8 @@ from retrieval import Catalog
 from retrieval.db.words import said
 from retrieval.doctor import examine
 from retrieval.encoders.toy import ToyEncoder
-from retrieval.errors import CatalogError, QueryError
-from tests.conftest import draw, json_lines
+from retrieval.errors import CatalogError, QueryError, RetrievalError
+from tests.conftest import draw, json_lines, python
 
 
 def write(path: Path, text: str, encoding: str = "utf-8") -> Path:
@@ -111,16 +111,18 @@ def test_broken_lines_are_told_by_number_and_the_rest_is_taken(
                 '{"text": "good"}', "{broken", '{"image": "red.png"}', '{"text": 5}', '{"text": "  "}', "[1]",
                 '{"text": "x", "image": "nowhere.jpg"}', '{"text": "x", "image": 999}', '{"text": "x", "image": [1]}',
                 '{"text": "x", "image": "red.png"}', '{"text": "x", "image": true}', "[" * 100_000,
-                '{"text": "half \\ud800 of a letter, and \\u0000", "image": ""}',
+                '{"text": "half \\ud800 of a letter, and \\u0000"}',
+                '{"text": "x", "image": ""}', '{"text": "x", "image": "red\\u0000.png"}',
             ]
         ),
     )  # fmt: skip
     with Catalog(catalog) as opened:
         report = opened.texts.add(file)
     assert report.added == 2
-    assert [line for line, _ in report.broken] == list(range(2, 13))
+    assert [line for line, _ in report.broken] == [*range(2, 13), 14, 15]
     reasons = dict(report.broken)
     assert "not JSON" in reasons[2]
+    assert (reasons[14], reasons[15]) == ("its image is empty", "its image has a NUL in it")
     assert reasons[7] == "no indexed picture is called 'nowhere.jpg'"
     assert reasons[10].startswith("2 indexed pictures are called 'red.png'")
     assert [text for text, _, _ in listed(catalog)] == ["good", "half ? of a letter, and"]
@@ -224,7 +226,7 @@ def test_command_adds_lists_and_removes(catalog: Path, tmp_path: Path, search: C
     write(tmp_path / "a.jsonl", '{"text": "a red door", "image": "red.png", "id": 4}\n{\n')
     added = search("texts", "add", tmp_path / "a.jsonl", "--catalog", catalog)
     assert added.exit_code == 0
-    assert "1 texts added." in added.output
+    assert "1 text added." in added.output
     assert "line 2: it is not JSON" in added.output
     piped = search("texts", "add", "-", "--format", "txt", "--json", "--catalog", catalog, input="one\ntwo\n")
     assert json_lines(piped.stdout) == [
@@ -238,10 +240,86 @@ def test_command_adds_lists_and_removes(catalog: Path, tmp_path: Path, search: C
     gone = search("texts", "remove", "--from", tmp_path / "a.jsonl", "--json", "--catalog", catalog)
     assert json_lines(gone.stdout) == [{"removed": 1}]
     assert search("texts", "remove", "2", "3", "--catalog", catalog).stdout == "2 texts removed.\n"
+    unknown = search("texts", "remove", "999", "--catalog", catalog)
+    assert (unknown.exit_code, unknown.stdout) == (1, "")
+    assert "No text has the id 999" in unknown.stderr
     assert search("texts", "remove", "--catalog", catalog).exit_code == 2
     failed = search("texts", "add", "-", "--catalog", catalog, input="x")
     assert failed.exit_code == 1
     assert "--format" in failed.output
+
+
+def test_a_file_that_is_no_text_is_refused(catalog: Path, tmp_path: Path) -> None:
+    noise = bytes(range(1, 32)) * 20
+    with Catalog(catalog) as opened:
+        for data in (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", noise, b"\xff\xfe" + b"\0\xd8" * 30):
+            (tmp_path / "a.txt").write_bytes(data)
+            with pytest.raises(QueryError, match="is not a text"):
+                opened.texts.add(tmp_path / "a.txt")
+        with pytest.raises(QueryError, match=r"The input is not a text: there are zero bytes"):
+            opened.texts.add(io.BytesIO(b"a\0b"), form="txt")
+        assert opened.texts.list() == []
+
+
+def test_a_pipe_is_refused_and_not_waited_for(catalog: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.txt"
+    os.mkfifo(pipe)
+    code = (
+        "import sys\n"
+        "from retrieval.regular_files import read_regular\n"
+        "from retrieval.errors import QueryError\n"
+        "from retrieval.evaluate.files import read as read_asked\n"
+        "from retrieval.texts.files import read_file\n"
+        "from retrieval.vocabulary import read_vocabulary\n"
+        "from pathlib import Path\n"
+        "for read in (read_regular, read_asked, read_file, read_vocabulary):\n"
+        "    try:\n        read(Path(sys.argv[1]) if read is not read_file else sys.argv[1])\n"
+        "    except QueryError as error:\n        print(error)\n"
+    )
+    answer = python(code, str(pipe), timeout=60)
+    assert answer.stdout.count("is not a regular file") == 4, answer.stderr
+
+
+def test_a_quote_that_is_never_closed_costs_its_own_line_only(catalog: Path, tmp_path: Path) -> None:
+    file = write(tmp_path / "a.csv", 'text,image\none,\n"two,\nthree,\n"four\nand more",\nfive,\n')
+    with Catalog(catalog) as opened:
+        report = opened.texts.add(file)
+        assert [number for number, _ in report.broken] == [3]
+        assert [text.text for text in opened.texts.list()] == ["one", "three", "four\nand more", "five"]
+        last = opened.texts.add(write(tmp_path / "b.csv", 'six\n"seven\neight\n'))
+    assert last.broken == ((2, "it is not CSV: a quote that it opens is never closed"),)
+    assert last.added == 2
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "csv", "txt"])
+def test_lines_that_end_as_on_old_macs_are_lines(catalog: Path, tmp_path: Path, ending: str) -> None:
+    lines = {"jsonl": ['"one"', '"two"'], "csv": ["text,image", "one,", "two,"], "txt": ["one", "two"]}
+    with Catalog(catalog) as opened:
+        report = opened.texts.add(write(tmp_path / f"a.{ending}", "\r".join(lines[ending]) + "\r"))
+    assert (report.added, report.broken) == (2, ())
+    assert [text for text, _, _ in listed(catalog)] == ["one", "two"]
+
+
+def test_numbers_of_more_than_64_bits_are_errors_of_ours(
+    catalog: Path, photos: Path, search: Callable[..., Result]
+) -> None:
+    huge = 10**30
+    with Catalog(catalog) as opened:
+        for ask in (
+            lambda: opened.texts.remove(huge),
+            lambda: opened.texts.list(limit=huge),
+            lambda: opened.texts.list(after=huge),
+            lambda: opened.tags.of(huge),
+            lambda: opened.tags.set(huge, "x"),
+            lambda: opened.explain("red", huge),
+            lambda: opened.feedback.add("red", good=huge),
+            lambda: opened.not_duplicates([1, huge]),
+        ):
+            with pytest.raises(RetrievalError, match=r"beyond any id"):
+                ask()
+    for arguments in (("list", "-k", huge), ("remove", huge)):
+        failed = search("texts", *arguments, "--catalog", catalog)
+        assert (failed.exit_code, "beyond any id" in failed.stderr) == (1, True)
 
 
 def test_unknown_picture_to_list_by_is_an_error(catalog: Path) -> None:
@@ -384,6 +462,11 @@ def test_damaged_words_and_text_vectors_are_found_and_mended(
     assert {finding.kind for finding in examine(catalog)} == {"words", "texts"}
     assert all(finding.mended for finding in examine(catalog, fix=True))
     assert [finding.kind for finding in examine(catalog)] == ["texts"]  # the text has no vector now
+    assert [(finding.kind, finding.mended) for finding in examine(catalog, fix=True)] == [
+        ("texts", True), ("cache", True),
+    ]  # fmt: skip
+    assert examine(catalog) == []
+    assert vectors(catalog) == 2
     index(photos)
     assert examine(catalog) == []
     assert found(catalog, "canoe") == {"blue.png"}

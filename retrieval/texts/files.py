@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import itertools
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -144,7 +143,8 @@ def _csv(text: str) -> Iterator[Line]:
             yield Line(number, broken=f"it is not CSV: {CSV_ERRORS.get(str(error), error)}")
             # What a stray quote swallowed are lines of their own.
             done = number
-            rows = csv.reader(itertools.islice(lines, done, None), delimiter=delimiter or ",", strict=True)
+            left = (lines[place] for place in range(number, len(lines)))
+            rows = csv.reader(left, delimiter=delimiter or ",", strict=True)
             continue
         if delimiter and header is None:
             header = [cell.strip().strip('"').lower() for cell in row]
