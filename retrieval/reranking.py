@@ -29,8 +29,6 @@ def is_reranker(spec: str) -> bool:
 def chosen_reranker(name: str | None, encoder: Encoder) -> Reranker | None:
     """The model that is to look at pictures and words together; None for the encoder's own second stage."""
     from retrieval.protocols import SecondStage
-    from retrieval.rerankers import load_reranker
-    from retrieval.rerankers.checkpoints import BLIP, find
 
     looks_again = isinstance(encoder, SecondStage)
     if name in (None, NOTHING) or (name in (AUTO, REGIONS) and looks_again):
@@ -39,6 +37,10 @@ def chosen_reranker(name: str | None, encoder: Encoder) -> Reranker | None:
         if not looks_again:
             raise ModelError(f"The model {encoder.id} has no second stage of its own (classes).")
         return None
+    # Only here: a query without a reranker need not know of any.
+    from retrieval.rerankers import load_reranker
+    from retrieval.rerankers.checkpoints import BLIP, find
+
     if name == AUTO:
         name = "crops" if find(BLIP) is None else "blip_itm"
     return load_reranker("crops" if name == REGIONS else str(name), encoder)

@@ -220,8 +220,9 @@ class State:
             passing = self._passing(where, sql, values)
             allowed = np.zeros(len(store.ids), np.bool_)
             places = np.searchsorted(store.ids, passing)
-            places[places == len(store.ids)] = 0
-            allowed[places[store.ids[places] == passing] if len(store.ids) else places] = True
+            inside = places < len(store.ids)
+            places, passing = places[inside], passing[inside]
+            allowed[places[store.ids[places] == passing]] = True
             if len(masks.allowed) >= KEPT_MASKS:
                 del masks.allowed[next(iter(masks.allowed))]
             masks.allowed[key] = _fixed(allowed)

