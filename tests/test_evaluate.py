@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from cli import main
 from indexer import index_folder
 from retrieval import Catalog
 from retrieval.commands.eval import evaluate as command
@@ -93,7 +94,8 @@ def asked(query: Any, relevant: Any, **more: Any) -> dict[str, Any]:
 
 
 def shown(*arguments: object) -> Result:
-    result = CliRunner().invoke(command, [str(argument) for argument in arguments])
+    # With the settings of its group: a command remembers the help option of the first context that asks.
+    result = CliRunner().invoke(command, [*map(str, arguments)], **main.context_settings)
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result

@@ -582,10 +582,13 @@ def test_several_signals_stand_under_a_picture_and_stay_text(tmp_path: Path) -> 
 @pytest.fixture
 def run(catalog: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """The command over the drawn pictures of the catalog."""
+    from cli import main
     from retrieval.commands.explain import explain as command
 
     def invoke(*arguments: object) -> Any:
-        result = CliRunner().invoke(command, [*map(str, arguments), "--catalog", str(catalog)])
+        # With the settings of its group: a command remembers the help option of the first context that asks.
+        words = [*map(str, arguments), "--catalog", str(catalog)]
+        result = CliRunner().invoke(command, words, **main.context_settings)
         if result.exception and not isinstance(result.exception, SystemExit | RetrievalError):
             raise result.exception
         return result
