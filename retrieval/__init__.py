@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         StoreError,
     )
     from retrieval.models import ModelInfo, list_models
-    from retrieval.protocols import Answerer, Captioner, Encoder, Reranker, VectorStore
+    from retrieval.protocols import Answerer, Captioner, Encoder, Reranker, Speaker, VectorStore
     from retrieval.query.filters import Filter
     from retrieval.query.terms import Query, Term
     from retrieval.registry import load_encoder
@@ -36,11 +36,13 @@ if TYPE_CHECKING:
     from retrieval.types import (
         Answer,
         Citation,
+        Cost,
         Description,
         Failure,
         Hit,
         Hits,
         Status,
+        Step,
         Tag,
         TextHit,
         TextHits,
@@ -55,6 +57,7 @@ _HOMES = {
     "Catalog": "catalog",
     "CatalogError": "errors",
     "Citation": "types",
+    "Cost": "types",
     "Description": "types",
     "Encoder": "protocols",
     "Failure": "types",
@@ -68,7 +71,9 @@ _HOMES = {
     "QueryError": "errors",
     "Reranker": "protocols",
     "RetrievalError": "errors",
+    "Speaker": "protocols",
     "Status": "types",
+    "Step": "types",
     "StoreError": "errors",
     "Tag": "types",
     "Term": "query.terms",
@@ -89,6 +94,7 @@ __all__ = [
     "Catalog",
     "CatalogError",
     "Citation",
+    "Cost",
     "Description",
     "Encoder",
     "Failure",
@@ -102,7 +108,9 @@ __all__ = [
     "QueryError",
     "Reranker",
     "RetrievalError",
+    "Speaker",
     "Status",
+    "Step",
     "StoreError",
     "Tag",
     "Term",

@@ -5,6 +5,9 @@
 | `SEARCH_CATALOG` | the catalog used when `--catalog` is not given |
 | `SEARCH_CACHE` | where converted and exported models are kept |
 | `SEARCH_MODEL` | the model of a new catalog (default `auto`) |
+| `SEARCH_ENDPOINT` | where an OpenAI-compatible server answers, such as `http://localhost:11434/v1` |
+| `SEARCH_ENDPOINT_MODEL` | which of its models is asked |
+| `SEARCH_ENDPOINT_KEY` | its key, where it wants one |
 | `SEARCH_PREVIEW` | how `--preview` draws: `kitty`, `iterm2`, `sixel`, `blocks` or `none` |
 | `SEARCH_OFFLINE` | set to 1: never ask a model hub (`HF_HUB_OFFLINE` counts too) |
 """
@@ -28,6 +31,12 @@ STARTER_MODEL = "starter"
 DEFAULT_LIMIT = 10
 RERANK_DEPTH = 50
 RERANK_SECONDS = 20.0
+ASK_LIMIT = 8
+ASK_SECONDS = 120.0
+"""How long an answer may take; what was found by then is answered from."""
+REPLY_SECONDS = 60.0
+"""How long a model may take over one call."""
+MAX_QUESTION = 2000
 COMMIT_IMAGES = 64
 COMMIT_SECONDS = 5.0
 FILE_SECONDS = 10.0
@@ -88,6 +97,11 @@ def model_cache() -> Path:
 
 def default_model() -> str:
     return os.environ.get("SEARCH_MODEL") or DEFAULT_MODEL
+
+
+def endpoint() -> str | None:
+    """The address of the server that answers chats, if one is set up."""
+    return os.environ.get("SEARCH_ENDPOINT", "").strip() or None
 
 
 def offline() -> bool:

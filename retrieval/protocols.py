@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-    from retrieval.types import Answer, Description, Encoded, Hit, Prepared, Vectors
+    from retrieval.answers.shapes import Finding, Inquiry, Plan
+    from retrieval.speech import Chat, Reply, Sight, Style
+    from retrieval.types import Cost, Encoded, Prepared, Vectors
 
 Pair = Literal["text-image", "image-image", "image-text", "text-text"]
 """What is compared, the query's kind first: cosines of each pair have a distribution of their own."""
@@ -150,22 +152,105 @@ class Reranker(Protocol):
         ...
 
 
+class Speaker(Protocol):
+    """A model that sees pictures and speaks: what captioners and answerers are made of.
+
+    It loads when it is first asked, and may be asked from several threads at once.
+    """
+
+    @property
+    def id(self) -> str:
+        """Names the model and its weights for good, as far as they can be told."""
+        ...
+
+    @property
+    def batch_size(self) -> int:
+        """How many chats one `reply` call should get."""
+        ...
+
+    @property
+    def note(self) -> str:
+        """What a person should know about where pictures go, in a sentence; often empty."""
+        ...
+
+    def reply(
+        self,
+        chats: Sequence[Chat],
+        *,
+        max_tokens: int = 256,
+        seconds: float | None = None,
+        temperature: float = 0.0,
+        seed: int = 0,
+        on_text: Callable[[str], None] | None = None,
+    ) -> list[Reply]:
+        """What the model says next in each chat.
+
+        It is done within about `seconds`, and then gives what it has. At temperature 0 the
+        same chat gets the same reply; else `seed` decides. Text in a chat is only ever
+        text: what a model's own marks look like in it has no effect. `on_text` gets the
+        reply to a single chat piece by piece, where the model can do that.
+        """
+        ...
+
+
 class Captioner(Protocol):
     """Puts pictures into words."""
 
     @property
-    def id(self) -> str: ...
+    def id(self) -> str:
+        """Names the captioner, its model and the version of its prompts: captions are kept under it."""
+        ...
 
-    def describe(self, images: Sequence[Image.Image]) -> list[Description]: ...
+    @property
+    def batch_size(self) -> int: ...
+
+    @property
+    def sees(self) -> bool:
+        """Whether it looks at the picture itself; one that does not goes by what is known of it."""
+        ...
+
+    @property
+    def note(self) -> str:
+        """What a person should know about it, in a sentence; often empty."""
+        ...
+
+    def captions(
+        self, sights: Sequence[Sight], *, style: Style = "caption", count: int = 1
+    ) -> list[list[str]]:
+        """Up to `count` different captions of each picture, the best first; none where it has no words."""
+        ...
 
 
 class Answerer(Protocol):
-    """Answers a question from pictures that were found for it."""
+    """What thinks in the steps of an answer; the steps themselves are plain code around it."""
 
     @property
     def id(self) -> str: ...
 
-    def answer(self, question: str, hits: Sequence[Hit]) -> Answer: ...
+    @property
+    def note(self) -> str:
+        """What a person should know about it, in a sentence; often empty."""
+        ...
+
+    def plan(self, inquiry: Inquiry) -> Plan:
+        """What to search for, and what kind of answer is wanted."""
+        ...
+
+    def look(self, inquiry: Inquiry, plan: Plan, sights: Sequence[Sight]) -> list[Finding]:
+        """What each picture says to the question."""
+        ...
+
+    def draft(self, inquiry: Inquiry, plan: Plan, findings: Sequence[Finding]) -> str:
+        """An answer in sentences that cite pictures as [1], [2], in the order of the findings."""
+        ...
+
+    def check(self, claims: Sequence[tuple[str, Sight]]) -> list[float | None]:
+        """How far each picture bears out what is said of it, 0..1; None where it cannot tell."""
+        ...
+
+    def spent(self) -> Cost:
+        """What was asked of models since the last call of this."""
+        ...
 
 
 class VectorStore(Protocol):

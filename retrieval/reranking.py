@@ -38,11 +38,11 @@ def chosen_reranker(name: str | None, encoder: Encoder) -> Reranker | None:
             raise ModelError(f"The model {encoder.id} has no second stage of its own (classes).")
         return None
     # Only here: a query without a reranker need not know of any.
-    from retrieval.rerankers import load_reranker
-    from retrieval.rerankers.checkpoints import BLIP, find
+    from retrieval.checkpoints import find
+    from retrieval.rerankers import BLIP, BLIP_USE, load_reranker
 
     if name == AUTO:
-        name = "crops" if find(BLIP) is None else "blip_itm"
+        name = "crops" if find(BLIP, BLIP_USE) is None else "blip_itm"
     return load_reranker("crops" if name == REGIONS else str(name), encoder)
 
 

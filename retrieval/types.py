@@ -195,10 +195,26 @@ class Tag:
 class Description:
     """A picture in words, and who said so."""
 
-    path: Path
+    path: Path | None
+    """None for a picture that came without a file."""
     caption: str
     tags: tuple[Tag, ...]
     captioner: str
+    """The name of the captioner, with its model."""
+    image_id: int | None = None
+    note: str = ""
+    """What a person should know about whoever speaks, in a sentence."""
+
+    def as_dict(self) -> dict[str, Any]:
+        row: dict[str, Any] = {
+            **({} if self.path is None else path_fields(self.path)),
+            "caption": self.caption,
+            "tags": [{"tag": tag.tag, "confidence": round(tag.confidence, 4)} for tag in self.tags],
+            "captioner": self.captioner,
+        }
+        if self.image_id is not None:
+            row["image_id"] = self.image_id
+        return {**row, "note": self.note} if self.note else row
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,16 +224,86 @@ class Citation:
     n: int
     path: Path
     image_id: int
+    support: float | None = None
+    """How well the sentences that cite it agree with it, 0..1; None where nothing compared them."""
+    sentence: str = ""
+    """What is said of it, without the marks."""
+
+    def as_dict(self) -> dict[str, Any]:
+        row: dict[str, Any] = {"n": self.n, **path_fields(self.path), "image_id": self.image_id}
+        if self.sentence:
+            row["sentence"] = self.sentence
+        return row if self.support is None else {**row, "support": round(self.support, 4)}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that was done on the way to an answer."""
+
+    name: str
+    """`plan`, `search`, `look`, `draft`, `check` or `answer`."""
+    text: str
+    """What was done and what came of it, in a sentence."""
+    seconds: float = 0.0
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """The particulars, fit for JSON."""
+
+    def as_dict(self) -> dict[str, Any]:
+        row = {"step": self.name, "text": self.text, "seconds": round(self.seconds, 3)}
+        return {**row, "data": dict(self.data)} if self.data else row
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What an answer took."""
+
+    seconds: float = 0.0
+    pictures: int = 0
+    """Pictures that were looked at."""
+    calls: int = 0
+    """Times that a model was asked."""
+    prompt_tokens: int = 0
+    tokens: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "seconds": round(self.seconds, 3),
+            "pictures": self.pictures,
+            "calls": self.calls,
+            "prompt_tokens": self.prompt_tokens,
+            "tokens": self.tokens,
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer, the pictures it rests on, and how it was reached."""
+    """An answer, the pictures it rests on, and how it was reached.
+
+    `confidence` is 0 where the library does not show what was asked for. `text` cites
+    pictures as [1], [2]; every number that it cites is among the `citations`.
+    """
 
     text: str
     citations: tuple[Citation, ...]
-    steps: tuple[str, ...]
+    steps: tuple[Step, ...]
     confidence: float
+    question: str = ""
+    answerer: str = ""
+    cost: Cost = field(default_factory=Cost)
+    notes: tuple[str, ...] = ()
+    """Sentences that a person should know about how the answer came about."""
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "text": self.text,
+            "citations": [citation.as_dict() for citation in self.citations],
+            "confidence": round(self.confidence, 4),
+            "steps": [step.as_dict() for step in self.steps],
+            "question": self.question,
+            "answerer": self.answerer,
+            "cost": self.cost.as_dict(),
+            **({"notes": list(self.notes)} if self.notes else {}),
+        }
 
 
 @dataclass(frozen=True, slots=True)

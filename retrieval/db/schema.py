@@ -325,3 +325,34 @@ class SaidRow(Base):
     other_hash: Mapped[bytes | None]
     other_path: Mapped[bytes | None]
     data: Mapped[dict[str, Any]]
+
+
+class DescriptionRow(Base):
+    """What a captioner said of a picture; `text` is none where nothing that it offered was kept.
+
+    A caption is also a text of the source `caption`, which is what searches go through.
+    """
+
+    __tablename__ = "descriptions"
+
+    image_id: Mapped[int] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"), primary_key=True)
+    style: Mapped[str] = mapped_column(String(16), primary_key=True)
+    captioner: Mapped[str] = mapped_column(String(255))
+    """Its id, which names the model and the version of the prompts."""
+    text: Mapped[str | None]
+    offered: Mapped[int]
+    kept: Mapped[int]
+    """How many captions were offered, and how many of them the matcher agreed with."""
+    made_at: Mapped[float]
+
+
+class TurnRow(Base):
+    """A question of the latest conversation, and its answer."""
+
+    __tablename__ = "turns"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    asked_at: Mapped[float]
+    question: Mapped[str]
+    answer: Mapped[str]
+    plan: Mapped[dict[str, Any]]

@@ -11,6 +11,7 @@ import difflib
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
+from retrieval.checkpoints import Use
 from retrieval.errors import MissingDependency, UnknownModel
 
 if TYPE_CHECKING:
@@ -25,6 +26,14 @@ RERANKERS: dict[str, str] = {
 EXTRAS = {"blip_itm": "rerank"}
 """Which extra of the package brings what a reranker imports."""
 ENTRY_POINTS = "picture_search.rerankers"
+BLIP = "Salesforce/blip-itm-base-coco"
+"""The checkpoint of `blip_itm` that is taken where none is named."""
+BLIP_USE = Use(
+    instead="Without a download: search QUERY --rerank crops",
+    named="search QUERY --rerank blip_itm:./FOLDER",
+    example=BLIP,
+    extra="rerank",
+)
 
 
 def load_reranker(spec: str, encoder: Encoder) -> Reranker:

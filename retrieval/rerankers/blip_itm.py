@@ -8,28 +8,26 @@ This is the only module of the rerankers that imports torch and transformers.
 
 from __future__ import annotations
 
-import json
 import threading
-import warnings
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-import transformers
 from transformers import BlipForImageTextRetrieval, BlipProcessor
 
-from retrieval.errors import ModelUnavailable
-from retrieval.rerankers import checkpoints
+from retrieval import checkpoints
+from retrieval.checkpoints.loading import best_device, load_model, load_part, quiet, refused
+from retrieval.rerankers import BLIP, BLIP_USE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
     from PIL import Image
 
     from retrieval.protocols import Encoder
 
+KIND = "a BLIP image-text matching model"
 VERSION = 1
 """Part of the id: raised when the same picture would get another look."""
 
@@ -41,7 +39,7 @@ DECODE_MARGIN = 2
 
 
 def load_blip_itm(rest: str, encoder: Encoder) -> BlipItm:  # noqa: ARG001
-    return BlipItm(rest or checkpoints.BLIP)
+    return BlipItm(rest or BLIP)
 
 
 class _Parts(NamedTuple):
@@ -59,12 +57,12 @@ class BlipItm:
     it with random numbers and go on.
     """
 
-    def __init__(self, name: str = checkpoints.BLIP, *, device: str | None = None) -> None:
+    def __init__(self, name: str = BLIP, *, device: str | None = None) -> None:
         self._name = name
         self._device = torch.device(device or best_device())
         self._dtype = torch.float16 if self._device.type == "cuda" else torch.float32
         self._lock = threading.RLock()
-        self._checkpoint = checkpoints.find(name)
+        self._checkpoint = checkpoints.find(name, BLIP_USE)
         self._id: str | None = None
         self._loaded: _Parts | None = None
 
@@ -120,8 +118,8 @@ class BlipItm:
 
     def _fetched(self) -> checkpoints.Checkpoint:
         if self._checkpoint is None:
-            with _quiet():
-                self._checkpoint = checkpoints.fetch(self._name)
+            with quiet():
+                self._checkpoint = checkpoints.fetch(self._name, BLIP_USE)
         return self._checkpoint
 
     def _parts(self) -> _Parts:
@@ -131,67 +129,13 @@ class BlipItm:
             return self._loaded
 
     def _load(self, found: checkpoints.Checkpoint) -> _Parts:
-        kind = _model_type(found)
+        kind = checkpoints.model_type(found)
         if kind != "blip":
-            raise _refused(found, f"it is a model of the kind '{kind}', not BLIP")
-        try:
-            with _quiet():
-                model, info = BlipForImageTextRetrieval.from_pretrained(
-                    found.folder,
-                    local_files_only=True,
-                    use_safetensors=found.safe,
-                    weights_only=True,
-                    output_loading_info=True,
-                )
-                processor = BlipProcessor.from_pretrained(found.folder, local_files_only=True)
-        except Exception as error:  # transformers, torch and safetensors each raise their own kinds
-            told = " ".join(str(error).split())[:200] or type(error).__name__
-            raise _refused(found, told.rstrip(".")) from error
-        missing = sorted(info["missing_keys"])
-        if missing:
-            raise _refused(found, f"{len(missing)} of its weights are missing ({missing[0]} …)")
+            why = f"it is a model of the kind '{kind}', not BLIP" if kind else "its settings cannot be read"
+            raise refused(found, KIND, why, BLIP_USE)
+        model = load_model(BlipForImageTextRetrieval, found, KIND, BLIP_USE)
+        processor = load_part(BlipProcessor, found, KIND, BLIP_USE)
         model = model.to(self._device, self._dtype).eval()
         tokenizer = processor.tokenizer
         longest = min(tokenizer.model_max_length, model.config.text_config.max_position_embeddings)
         return _Parts(model, tokenizer, processor.image_processor, longest)
-
-
-def best_device() -> str:
-    """`cuda`, `mps` or `cpu`, the first that this machine has."""
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def _model_type(found: checkpoints.Checkpoint) -> str:
-    try:
-        settings = json.loads((found.folder / checkpoints.CONFIG).read_text("utf-8"))
-        return str(settings["model_type"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _refused(found, f"its {checkpoints.CONFIG} cannot be read") from error
-
-
-def _refused(found: checkpoints.Checkpoint, why: str) -> ModelUnavailable:
-    return ModelUnavailable(
-        f"{found.name} cannot be loaded as a BLIP image-text matching model: {why}. {checkpoints.INSTEAD}"
-    )
-
-
-_SILENCE = threading.RLock()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep what transformers draws, logs and warns about away from the person's terminal."""
-    told = transformers.logging
-    with _SILENCE, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        level, bars = told.get_verbosity(), told.is_progress_bar_enabled()
-        told.set_verbosity_error()
-        told.disable_progress_bar()
-        try:
-            yield
-        finally:
-            told.set_verbosity(level)
-            if bars:
-                told.enable_progress_bar()

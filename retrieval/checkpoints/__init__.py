@@ -7,6 +7,7 @@ then loaded from a folder, so that loading itself never asks a network.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from dataclasses import dataclass
@@ -15,17 +16,27 @@ from pathlib import Path
 from retrieval import config, hub
 from retrieval.errors import MissingDependency, ModelUnavailable, UnknownModel
 
-BLIP = "Salesforce/blip-itm-base-coco"
-"""The reranker that is taken where none is named."""
-
 CONFIG = "config.json"
 SAFE = ("model.safetensors", "model.safetensors.index.json")
 PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 """Read by torch as plain weights only, and only where there are no safetensors."""
 DESCRIBING = ("*.json", "*.txt")
-INSTEAD = "Without a download: search QUERY --rerank crops"
 
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What a checkpoint is wanted for, as the messages about it say."""
+
+    instead: str
+    """What does the job without it, in a sentence."""
+    named: str
+    """A command that names a folder: `search QUERY --rerank blip_itm:./FOLDER`."""
+    example: str
+    """A repository's name."""
+    extra: str
+    """The extra of the package that brings what it needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +65,20 @@ class Checkpoint:
         return digest.hexdigest()[:12]
 
 
-def find(name: str) -> Checkpoint | None:
+def find(name: str, use: Use) -> Checkpoint | None:
     """The checkpoint that a folder or a hub repository's name means; None for one not fetched yet."""
     if _is_path(name):
         folder = Path(os.path.abspath(os.path.expanduser(name)))
         if not (folder / CONFIG).is_file() or not _holds(folder, SAFE + PICKLED):
             raise ModelUnavailable(
                 f"{folder} holds no checkpoint: that is a folder with {CONFIG} and {SAFE[0]}, as "
-                f"transformers' save_pretrained writes it. {INSTEAD}"
+                f"transformers' save_pretrained writes it. {use.instead}"
             )
         return Checkpoint(folder.name, folder, None)
     if not _REPO.fullmatch(name):
         raise UnknownModel(
-            f"'{name}' is neither a folder nor a repository's name (like Salesforce/blip-itm-base-coco). "
-            "Name a folder with ./ in front: search QUERY --rerank blip_itm:./FOLDER"
+            f"'{name}' is neither a folder nor a repository's name (like {use.example}). "
+            f"Name a folder with ./ in front: {use.named}"
         )
     weights = hub.cached_file(name, SAFE + PICKLED)
     if weights is None or not (weights.parent / CONFIG).is_file():
@@ -75,28 +86,40 @@ def find(name: str) -> Checkpoint | None:
     return Checkpoint(name, weights.parent, weights.parent.name)
 
 
-def fetch(name: str) -> Checkpoint:
+def fetch(name: str, use: Use) -> Checkpoint:
     """The checkpoint, asked of the hub if it is not here and the hub may be and can be asked."""
-    found = find(name)
+    found = find(name, use)
     if found is not None:
         return found
     if config.offline():
-        raise _unavailable(name, "asking the model hub is switched off (SEARCH_OFFLINE or HF_HUB_OFFLINE)")
+        raise _unavailable(
+            name, use, "asking the model hub is switched off (SEARCH_OFFLINE or HF_HUB_OFFLINE)"
+        )
     if not hub.answers():
-        raise _unavailable(name, "the model hub does not answer")
-    _download(name)
-    found = find(name)
+        raise _unavailable(name, use, "the model hub does not answer")
+    _download(name, use)
+    found = find(name, use)
     if found is None:
-        raise ModelUnavailable(f"The repository {name} holds no weights for transformers. {INSTEAD}")
+        raise ModelUnavailable(f"The repository {name} holds no weights for transformers. {use.instead}")
     return found
 
 
-def _download(name: str) -> None:
+def model_type(found: Checkpoint) -> str:
+    """What kind of model its settings say it is; empty where they cannot be read."""
+    try:
+        settings = json.loads((found.folder / CONFIG).read_text("utf-8"))
+        return str(settings["model_type"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _download(name: str, use: Use) -> None:
     try:
         from huggingface_hub import snapshot_download
     except ImportError as error:
         raise MissingDependency(
-            f"Fetching {name} needs a package that is not installed: pip install 'picture-search[rerank]'"
+            f"Fetching {name} needs a package that is not installed: "
+            f"pip install 'picture-search[{use.extra}]'"
         ) from error
     for weights in ("*.safetensors", "*.bin"):
         try:
@@ -105,15 +128,15 @@ def _download(name: str) -> None:
             )
         except Exception as error:  # the hub's library and the network each raise their own kinds
             told = " ".join(str(error).split())[:200] or type(error).__name__
-            raise ModelUnavailable(f"{name} could not be fetched ({told}). {INSTEAD}") from error
+            raise ModelUnavailable(f"{name} could not be fetched ({told}). {use.instead}") from error
         if _holds(Path(folder), SAFE + PICKLED):
             return
 
 
-def _unavailable(name: str, why: str) -> ModelUnavailable:
+def _unavailable(name: str, use: Use, why: str) -> ModelUnavailable:
     return ModelUnavailable(
         f"The weights of {name} are not on this machine, and {why}. "
-        f"Where the hub can be asked: hf download {name}. {INSTEAD}"
+        f"Where the hub can be asked: hf download {name}. {use.instead}"
     )
 
 
