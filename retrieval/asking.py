@@ -142,6 +142,7 @@ def search(state: State, query: Query, asked: Asked, *, without: Sequence[int] =
         closest=closest[: asked.limit],
         cutoff=least,
         notes=notes,
+        html=_drawn,
     )
 
 
@@ -308,6 +309,12 @@ def _notes(query: Query, encoder: Encoder, marks: Marks) -> list[str]:
             "For a model of many languages see: search models"
         )
     return notes
+
+
+def _drawn(hits: Hits) -> str:
+    from retrieval.show.notebook import hits_html
+
+    return hits_html(hits)
 
 
 def _taken(hit: Hit) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 import os
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
 if TYPE_CHECKING:
     import numpy as np
@@ -129,11 +129,25 @@ class Hits(list[Hit]):
         closest: Iterable[Hit] = (),
         cutoff: float = 0.0,
         notes: Iterable[str] = (),
+        html: Callable[[Hits], str] | None = None,
     ) -> None:
         super().__init__(items)
         self.closest = tuple(closest)
         self.cutoff = cutoff
         self.notes = tuple(notes)
+        self._html = html
+
+    @overload
+    def __getitem__(self, place: SupportsIndex) -> Hit: ...
+    @overload
+    def __getitem__(self, place: slice) -> Hits: ...
+    def __getitem__(self, place: SupportsIndex | slice) -> Hit | Hits:
+        if isinstance(place, slice):
+            return Hits(super().__getitem__(place), cutoff=self.cutoff, notes=self.notes, html=self._html)
+        return super().__getitem__(place)
+
+    def _repr_html_(self) -> str | None:
+        return None if self._html is None else self._html(self)
 
 
 @dataclass(frozen=True, slots=True)

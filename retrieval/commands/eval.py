@@ -23,6 +23,7 @@ from retrieval.commands.options import echo_json, json_option, reading_options, 
     help="Also measure with this reranker; may be given several times.",
 )  # fmt: skip
 @click.option("--limit-queries", type=click.IntRange(1), metavar="N", help="Ask only a sample of N queries.")
+@click.option("--answerer", metavar="NAME", help="Of a file of questions: what answers them.")
 @click.option(
     "--plot", metavar="OUT", type=click.Path(dir_okay=False, path_type=Path),
     help="Draw the figures into a .png, .svg or .pdf file.",
@@ -36,6 +37,7 @@ def evaluate(
     split: str | None,
     rerank: tuple[str, ...],
     limit_queries: int | None,
+    answerer: str | None,
     plot: Path | None,
     as_json: bool,
 ) -> None:
@@ -49,16 +51,29 @@ def evaluate(
 
     The rows are: none, without a second look; default, what `search` does; and each --rerank.
 
+    A jsonl of questions measures `search ask`: {"question": "What did we eat?", "answer": "pizza",
+    "evidence": ["a.jpg"]}. Several right answers are a list; null is for what the pictures do
+    not show.
+
     \b
     search eval dev.json
     search eval dataset_flickr8k.json --images ~/flickr8k/images --split test
     search eval dev.json --rerank blip_itm --plot figures.png
+    search eval questions.jsonl
     """
     from retrieval.catalog import Catalog
     from retrieval.evaluate import evaluate as measure
+    from retrieval.evaluate.answers import asks_questions
     from retrieval.show.evaluation import evaluation_lines
     from retrieval.show.progress import ProgressLine
 
+    if asks_questions(file):
+        if rerank or plot is not None or split is not None:
+            raise click.UsageError("--rerank, --plot and --split are not for files of questions.")
+        _answers(file, catalog, images, answerer, limit_queries, as_json=as_json)
+        return
+    if answerer is not None:
+        raise click.UsageError("--answerer is for files of questions.")
     if plot is not None:
         from retrieval.evaluate.plot import check_place
 
@@ -84,3 +99,30 @@ def evaluate(
 
         write_plot(found, plot)
         click.echo(f"Figures drawn in {safe(str(plot))}", err=True)
+
+
+def _answers(
+    file: Path,
+    catalog: str | None,
+    images: Path | None,
+    answerer: str | None,
+    most: int | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Measure the answers to a file of questions."""
+    from retrieval.catalog import Catalog
+    from retrieval.evaluate.answers import evaluate_answers
+    from retrieval.show.answer_evaluation import answer_evaluation_lines
+    from retrieval.show.progress import ProgressLine
+
+    with Catalog(catalog) as opened, ProgressLine(sys.stderr, doing="Asking") as line:
+        found = evaluate_answers(
+            opened, file, answerer=answerer, images=images, limit_questions=most, progress=line
+        )
+    for note in found.notes:
+        click.echo(safe(note), err=True)
+    if as_json:
+        echo_json(found.rows())
+    else:
+        click.echo("\n".join(answer_evaluation_lines(found)))
