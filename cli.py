@@ -35,13 +35,16 @@ if TYPE_CHECKING:
     from retrieval.query.filters import Filter
 
 LATE: dict[str, str] = {
+    "ask": "retrieval.commands.ask:ask",
     "concepts": "retrieval.commands.concepts:concepts",
+    "describe": "retrieval.commands.describe:describe",
     "dupes": "retrieval.commands.dupes:dupes",
     "eval": "retrieval.commands.eval:evaluate",
     "explain": "retrieval.commands.explain:explain",
     "feedback": "retrieval.commands.feedback:feedback",
     "groups": "retrieval.commands.groups:groups",
     "match": "retrieval.commands.match:match",
+    "mcp": "retrieval.commands.mcp:mcp",
     "similar": "retrieval.commands.similar:similar",
     "tag": "retrieval.commands.tag:tag",
     "texts": "retrieval.commands.texts:texts",

@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from indexer.loader import Loaded, Loader, Task
-from indexer.metadata import with_file_time
-from indexer.metadata.taken import read_file_time, read_name
 from retrieval import config
 from retrieval.db import reads
 from retrieval.db.queries import Batch, NewImage, Vector, Writer
 from retrieval.db.reader import open_reader
 from retrieval.errors import ModelError
+from retrieval.images.metadata import with_file_time
+from retrieval.images.metadata.taken import read_file_time, read_name
 
 if TYPE_CHECKING:
     from indexer.changes import Changes

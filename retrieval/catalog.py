@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from retrieval.config import DEFAULT_LIMIT, RERANK_DEPTH, RERANK_SECONDS, Location
+from retrieval.config import ASK_LIMIT, ASK_SECONDS, DEFAULT_LIMIT, RERANK_DEPTH, RERANK_SECONDS, Location
 from retrieval.db import reads
 from retrieval.errors import QueryError
 from retrieval.state import State
@@ -19,15 +19,18 @@ if TYPE_CHECKING:
 
     from retrieval.asking import Known, Sort
     from retrieval.concepts import Concepts
+    from retrieval.describing.report import DescribeReport
     from retrieval.duplicates import Duplicates, Kind
     from retrieval.explain import Explanation
     from retrieval.feedback import Feedback
     from retrieval.groups import Group
-    from retrieval.protocols import Encoder, Progress
+    from retrieval.protocols import Answerer, Captioner, Encoder, Progress
     from retrieval.query.filters import Filter
     from retrieval.query.terms import Picture, Query
+    from retrieval.speech import Example, Style
     from retrieval.tags import Tags
     from retrieval.texts import Texts
+    from retrieval.types import Answer, Description
 
 
 class Catalog:
@@ -177,6 +180,127 @@ class Catalog:
         from retrieval.asking import as_query, explained
 
         return explained(self.state, as_query(query), image, allow_url=allow_url)
+
+    def ask(
+        self,
+        question: str,
+        *,
+        limit: int = ASK_LIMIT,
+        answerer: str | Answerer | None = None,
+        where: Filter | None = None,
+        examples: Iterable[Example | tuple[Picture, str]] = (),
+        follow_up: bool = False,
+        keep: bool = False,
+        rerank: str | None = None,
+        seconds: float = ASK_SECONDS,
+        check: bool = True,
+        progress: Progress | None = None,
+        on_text: Callable[[str], None] | None = None,
+    ) -> Answer:
+        """Answer a question from the pictures, and cite them.
+
+        The best `limit` pictures are looked at, of those that pass `where`. `answerer` is `rules`,
+        `local` or `endpoint`, with a model behind a colon, or an object; by default the endpoint
+        where one is set up, else rules. Numbers, times, places and cameras come from the catalog's
+        rows, never from a model. `examples` are pictures with the right answers, for a model to
+        learn from. After about `seconds` the answer is made from what there is by then. Sentences
+        that nothing bears out are dropped, unless `check` is False. `keep` writes the question and
+        its answer into the catalog, and `follow_up` goes on from what was kept. `on_text` gets a
+        model's draft as it comes, unchecked.
+        """
+        from retrieval.answers import ask
+
+        return ask(
+            self.state,
+            question,
+            limit=limit,
+            answerer=answerer,
+            where=where,
+            examples=examples,
+            follow_up=follow_up,
+            keep=keep,
+            rerank=rerank,
+            seconds=seconds,
+            check=check,
+            progress=progress,
+            on_text=on_text,
+        )
+
+    def evidence(self, answer: Answer) -> list[Explanation]:
+        """Where in each picture that an answer cites its sentence is borne out, in their order.
+
+        A picture that cannot be read now is left out; `Explanation.image_id` tells which are there.
+        """
+        from retrieval.answers import evidence
+
+        return evidence(self.state, answer)
+
+    def describe(
+        self,
+        image: Picture,
+        *,
+        captioner: str | Captioner | None = None,
+        style: Style = "caption",
+        allow_url: bool = False,
+    ) -> Description:
+        """A picture in words, of the catalog or not, by id, path or as an open Pillow image.
+
+        `captioner` is `describer`, `local`, `blip` or `endpoint`, with a model behind a colon, or an
+        object; by default the endpoint where one is set up, else the built-in describer, which
+        does not look: it goes by tags, texts and metadata. The style `alt` is for screen readers.
+        Nothing is kept; `describe_library` does that. `Description.note` says what should be
+        known of who speaks.
+        """
+        from retrieval.describing.one import describe
+
+        return describe(self.state, image, captioner=captioner, style=style, allow_url=allow_url)
+
+    def describe_library(
+        self,
+        *,
+        captioner: str | Captioner | None = None,
+        style: Style = "caption",
+        where: Filter | None = None,
+        again: bool = False,
+        candidates: int = 1,
+        matcher: str | None = None,
+        limit: int | None = None,
+        progress: Progress | None = None,
+        stopped: Callable[[], bool] | None = None,
+        seconds: float | None = None,
+    ) -> DescribeReport:
+        """Describe the pictures that this captioner has not described as they are now.
+
+        What is said is kept as `descriptions`; captions by a model that sees are also texts of
+        the source `caption`, which searches go through. A picture that changes, or gets another
+        captioner, is described anew, but for what a model saw, which the built-in describer
+        leaves as it is. With several `candidates` (or a `matcher`) only captions that the
+        image-text matcher agrees with are kept, the best of each picture; a picture with none is
+        not tried again unless `again`. Each batch is kept as it is done, when the run is
+        interrupted (by `stopped` answering True or by KeyboardInterrupt), after about `seconds`,
+        and when the model fails midway, which raises.
+        """
+        from retrieval.describing.library import describe_library
+
+        return describe_library(
+            self.state,
+            captioner=captioner,
+            style=style,
+            where=where,
+            again=again,
+            candidates=candidates,
+            matcher=matcher,
+            limit=limit,
+            progress=progress,
+            stopped=stopped,
+            seconds=seconds,
+        )
+
+    def descriptions(self, *, where: Filter | None = None, style: Style = "caption") -> Iterator[Description]:
+        """What `describe_library` keeps of the pictures, in the order that they were indexed."""
+        from retrieval.describing.library import stored_descriptions
+
+        return stored_descriptions(self.state, where=where, style=style)
 
     def duplicates(
         self,

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from retrieval.answers.shapes import Finding, Inquiry, Plan
-    from retrieval.speech import Chat, Reply, Sight, Style
+    from retrieval.speech import Chat, Named, Reply, Sight, Style
     from retrieval.types import Cost, Encoded, Prepared, Vectors
 
 Pair = Literal["text-image", "image-image", "image-text", "text-text"]
@@ -128,6 +128,15 @@ class Regional(Protocol):
         ...
 
 
+@runtime_checkable
+class Naming(Protocol):
+    """An encoder that has names of its own for some things, from bytes kept with each vector."""
+
+    def names(self, aux: Sequence[bytes]) -> list[list[Named]]:
+        """What the main thing of each picture may be, the likeliest first; their chances add up to 1 at most."""
+        ...
+
+
 class Reranker(Protocol):
     """Looks at a picture and a query together, and says how well they fit.
 
@@ -185,7 +194,8 @@ class Speaker(Protocol):
     ) -> list[Reply]:
         """What the model says next in each chat.
 
-        It is done within about `seconds`, and then gives what it has. At temperature 0 the
+        It is done within about `seconds`, and then gives what it has; where no chat got a single
+        word by then, that is a `ModelError`. At temperature 0 the
         same chat gets the same reply; else `seed` decides. Text in a chat is only ever
         text: what a model's own marks look like in it has no effect. `on_text` gets the
         reply to a single chat piece by piece, where the model can do that.
@@ -230,6 +240,16 @@ class Answerer(Protocol):
     @property
     def note(self) -> str:
         """What a person should know about it, in a sentence; often empty."""
+        ...
+
+    @property
+    def batch_size(self) -> int:
+        """How many pictures one `look` call should get."""
+        ...
+
+    @property
+    def sees(self) -> bool:
+        """Whether it looks at the pictures themselves; one that does not goes by what is known of them."""
         ...
 
     def plan(self, inquiry: Inquiry) -> Plan:

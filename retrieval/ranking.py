@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from retrieval.db import reads, words
+from retrieval.db.texts import CAPTION
 from retrieval.protocols import Sample, SecondStage
 from retrieval.query.fuse import both, either
 
@@ -42,6 +43,9 @@ FOUND = 200
 FEW = 2000
 """Up to this many pictures a filter may leave for their captions to be looked up one by one."""
 LEAST_CAPTION = 0.1
+MODEL_CAPTION = 0.4
+"""How much the meaning of a caption counts that a model made. Once every picture has one, some are
+near in meaning to anything that is asked: by itself such a caption shows no picture."""
 LEAST_SPREAD = 0.01
 SCORE_DIGITS = 6
 
@@ -237,19 +241,20 @@ class Ranking:
         if not self.info.text_generation or all(term.text is None for term in self.terms):
             return found
         texts = self.state.texts(self.info).store
-        own = reads.texts_of(self.state.reader, ids.tolist())
-        text_ids = np.array([text_id for text_id, _ in own], np.int64)
+        own = reads.texts_with_source(self.state.reader, ids.tolist())
+        text_ids = np.array([text_id for text_id, _, _ in own], np.int64)
         held = np.isin(text_ids, texts.ids)
         if not held.any():
             return found
         place = {key: number for number, key in enumerate(ids.tolist())}
-        places = np.array([place[image_id] for _, image_id in own])[held]
+        places = np.array([place[image_id] for _, image_id, _ in own])[held]
+        trust = np.array([MODEL_CAPTION if source == CAPTION else 1.0 for _, _, source in own])[held]
         vectors = texts.vectors(text_ids[held])
         for row, term in zip(found, self.terms, strict=True):
             if term.text is not None:
                 scores = np.round(vectors @ term.vector, SCORE_DIGITS).astype(np.float32)
                 matches = self.encoder.match(scores, texts.sample(term.vector), pair="text-text")
-                np.maximum.at(row, places, np.where(matches >= LEAST_CAPTION, matches, 0))
+                np.maximum.at(row, places, np.where(matches >= LEAST_CAPTION, trust * matches, 0))
         return found
 
     def _may_be_found(self, ids: Ids) -> NDArray[np.bool_]:

@@ -35,6 +35,16 @@ class Fitting:
 
 
 @dataclass(frozen=True, slots=True)
+class Named:
+    """What the catalog's model calls the main thing of a picture, by a name of its own: a breed, a make."""
+
+    name: str
+    confidence: float
+    kinds: tuple[str, ...] = ()
+    """What such a thing is, from the nearest kind to the widest: `sheepdog`, `dog`, `animal`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What is known of a picture without looking at it again.
 
@@ -45,6 +55,8 @@ class Facts:
     image_id: int | None = None
     tags: tuple[Tag, ...] = ()
     """The surest first."""
+    named: tuple[Named, ...] = ()
+    """The likeliest first; only some models know names."""
     told: tuple[Told, ...] = ()
     fits: tuple[Fitting, ...] = ()
     seen: str = ""

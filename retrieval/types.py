@@ -242,9 +242,17 @@ class Citation:
     """How well the sentences that cite it agree with it, 0..1; None where nothing compared them."""
     sentence: str = ""
     """What is said of it, without the marks."""
+    match: float | None = None
+    """How likely it is what was searched for, 0..1."""
+    taken_at: str | None = None
+    """When it was taken, where more is known than the time of its file."""
 
     def as_dict(self) -> dict[str, Any]:
         row: dict[str, Any] = {"n": self.n, **path_fields(self.path), "image_id": self.image_id}
+        if self.match is not None:
+            row["match"] = round(self.match, 4)
+        if self.taken_at is not None:
+            row["taken_at"] = self.taken_at
         if self.sentence:
             row["sentence"] = self.sentence
         return row if self.support is None else {**row, "support": round(self.support, 4)}
@@ -364,7 +372,7 @@ class Metadata:
     taken_offset: int | None = None
     """Minutes east of UTC, where the file says so."""
     taken_source: str | None = None
-    """Which field the time came from: see `indexer.metadata`."""
+    """Which field the time came from: see `retrieval.images.metadata`."""
     camera_make: str | None = None
     camera_model: str | None = None
     lens: str | None = None

@@ -18,12 +18,12 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parent))
 
 from indexer.loader import Loader
-from indexer.metadata import read_metadata, words
 from retrieval import images
 from retrieval.errors import FAILURE_REASONS, ImageError, ImageTooLarge, ImageUnreadable
 from retrieval.images import check_memory, load_image, open_image
 from retrieval.images.blocks import find_blocks
 from retrieval.images.exif import read_exif
+from retrieval.images.metadata import read_metadata, words
 from tests import preparers
 from tests.preparers import make_task
 

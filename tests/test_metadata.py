@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
-from indexer.metadata import read_metadata, with_file_time, words
-from indexer.metadata import taken as dates
 from retrieval.images import open_image
 from retrieval.images.exif import read_exif
+from retrieval.images.metadata import read_metadata, with_file_time, words
+from retrieval.images.metadata import taken as dates
 from retrieval.types import Metadata, clamped_ns
 
 XMP = """<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?>

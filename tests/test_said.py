@@ -70,7 +70,7 @@ def say_all(opened: Catalog, photos: Path) -> None:
     red, blue = photos / "red.png", photos / "blue.png"
     opened.tags.set(red, "holiday")
     opened.tags.unset(blue, "sea")
-    opened.texts.add([{"text": "our old car", "image": str(red), "id": "car-1"}], source="caption")
+    opened.texts.add([{"text": "our old car", "image": str(red), "id": "car-1"}], source="notes")
     opened.texts.add([{"text": "the sea at noon", "image": str(blue)}, "tied to nothing"])
     opened.not_duplicates([red, blue])
     opened.not_duplicates([red, photos / "trip" / "white.png"])

@@ -168,14 +168,14 @@ def test_texts_are_removed_by_id_file_and_source(catalog: Path, tmp_path: Path) 
     file = write(tmp_path / "a.txt", "kayak\nlighthouse\n")
     with Catalog(catalog) as opened:
         opened.texts.add(file)
-        opened.texts.add([{"text": "zeppelin", "image": 1}], source="caption")
+        opened.texts.add([{"text": "zeppelin", "image": 1}], source="notes")
         before = opened.state.active()
         assert opened.texts.remove(999) == 0
         assert opened.texts.remove([1]) == 1
         assert opened.state.active().text_epoch != before.text_epoch
         assert opened.texts.remove(origin=file) == 1
         assert found(catalog, "zeppelin") != set()
-        assert opened.texts.remove(source="caption") == 1
+        assert opened.texts.remove(source="notes") == 1
         assert opened.texts.list() == []
     assert found(catalog, "zeppelin") == set()
     assert vectors(catalog) == 0

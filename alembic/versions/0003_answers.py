@@ -16,6 +16,8 @@ depends_on = None
 
 
 def upgrade() -> None:
+    # Until now a person could call the source of a text so; from now on it is what captioners say.
+    op.execute("UPDATE texts SET source = 'added' WHERE source = 'caption'")
     number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
     op.create_table(
         "descriptions",

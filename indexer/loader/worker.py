@@ -135,7 +135,7 @@ def _load(
     ask(pipe.Read(digest, content.size, content.mtime_ns))
     name = os.fsdecode(order.path).rpartition(os.sep)[2]
     picture = images.open_image(content.data, name=name)
-    from indexer.metadata import read_metadata
+    from retrieval.images.metadata import read_metadata
 
     metadata = read_metadata(picture, name)
     decoded = picture.decode(wanted=partial(_wanted, preparer), permit=permit)

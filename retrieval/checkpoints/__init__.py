@@ -20,7 +20,7 @@ CONFIG = "config.json"
 SAFE = ("model.safetensors", "model.safetensors.index.json")
 PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 """Read by torch as plain weights only, and only where there are no safetensors."""
-DESCRIBING = ("*.json", "*.txt")
+DESCRIBING = ("*.json", "*.txt", "*.jinja", "*.model")
 
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
@@ -58,7 +58,7 @@ class Checkpoint:
             return self.revision[:12]
         digest = hashlib.sha256()
         for path in sorted(self.folder.iterdir()):
-            kept = {".json", ".txt", ".safetensors"} if self.safe else {".json", ".txt", ".bin"}
+            kept = {".json", ".txt", ".jinja", ".model", ".safetensors" if self.safe else ".bin"}
             if path.suffix in kept and path.is_file():
                 with path.open("rb") as file:
                     digest.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())

@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from retrieval.config import Location
 from retrieval.db import migrate
 from retrieval.db.concepts_writes import keep_vectors
+from retrieval.db.descriptions_writes import copy_descriptions, drop_descriptions
 from retrieval.db.engine import open_engine
 from retrieval.db.marks import new_epoch, next_generation
 from retrieval.db.reader import CHUNK
@@ -171,10 +172,12 @@ class Writer:
                 connection.execute(update(Image).where(Image.id == image_id, by_file).values(taken))
             updated = [image_id for image_id, _, _ in batch.updated]
             forget_seen(connection, updated)
+            drop_descriptions(connection, updated)
             renew_embedded(connection, [*added, *updated])
             for image_id, item in zip(added, batch.added, strict=True):
                 if item.source_id is not None:
                     copy_seen(connection, item.source_id, image_id)
+                    copy_descriptions(connection, item.source_id, image_id)
             bring_back(connection, [*added, *updated])
             renew_words(connection, [*added, *updated, *(image_id for image_id, _ in batch.refreshed)])
             if rows:

@@ -330,3 +330,14 @@ def texts_of(reader: Reader, image_ids: Sequence[int]) -> list[tuple[int, int]]:
             f"SELECT id, image_id FROM texts WHERE image_id IN ({marks})", **parameters
         )
     ]
+
+
+def texts_with_source(reader: Reader, image_ids: Sequence[int]) -> list[tuple[int, int, str]]:
+    """The same with where each text comes from."""
+    return [
+        (int(text_id), int(image_id), str(source))
+        for marks, parameters in chunks(image_ids)
+        for text_id, image_id, source in reader.rows(
+            f"SELECT id, image_id, source FROM texts WHERE image_id IN ({marks})", **parameters
+        )
+    ]

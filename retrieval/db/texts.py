@@ -11,10 +11,12 @@ from typing import Any
 from retrieval.db.reader import Reader, chunks
 from retrieval.types import under
 
-ADDED, SIDECAR, EMBEDDED, OCR = "added", "sidecar", "embedded", "ocr"
+ADDED, SIDECAR, EMBEDDED, OCR, CAPTION = "added", "sidecar", "embedded", "ocr", "caption"
 """Where a text comes from; those who add one may name other sources."""
-UPKEPT = (SIDECAR, EMBEDDED, OCR)
-"""Sources that indexing looks after."""
+UPKEPT = (SIDECAR, EMBEDDED, OCR, CAPTION)
+"""Sources that indexing and describing look after."""
+SEARCHED = "caption"
+"""The style of description that is also a text, which searches go through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ def content_hash(
 ) -> bytes:
     """What makes two texts the same: the words and the picture they are tied to.
 
-    Those that indexing looks after stand apart, so that each comes and goes with its own file.
+    Those that are looked after stand apart, so that each comes and goes with its own file or captioner.
     """
     parts = [b"" if image_id is None else str(image_id).encode(), text.encode()]
     if source in UPKEPT:

@@ -11,8 +11,8 @@ from sqlalchemy import delete, insert, select, update
 
 from retrieval.db.marks import new_epoch, next_generation
 from retrieval.db.reader import CHUNK
-from retrieval.db.schema import Encoder, Image, TextEmbedding, TextRow
-from retrieval.db.texts import EMBEDDED, OCR, content_hash
+from retrieval.db.schema import DescriptionRow, Encoder, Image, TextEmbedding, TextRow
+from retrieval.db.texts import CAPTION, EMBEDDED, OCR, SEARCHED, content_hash
 from retrieval.db.wording import embedded_text
 from retrieval.db.words_writes import renew_words
 from retrieval.types import checksum
@@ -46,7 +46,12 @@ def add_texts(writer: Writer, items: Sequence[NewText]) -> int:
 
 
 def remove_texts(writer: Writer, text_ids: Sequence[int]) -> None:
+    """Remove texts as a person asks for it: a captioner does not say again what was removed."""
     with writer.transaction() as connection:
+        for part in _chunks(text_ids):
+            tied = select(TextRow.image_id).where(TextRow.id.in_(part), TextRow.source == CAPTION)
+            described = DescriptionRow.image_id.in_(tied) & (DescriptionRow.style == SEARCHED)
+            connection.execute(update(DescriptionRow).where(described).values(text=None, kept=0))
         delete_texts(connection, text_ids)
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from retrieval.encoders.minilm import TextTower
     from retrieval.protocols import Pair, Sample
+    from retrieval.speech import Named
     from retrieval.types import Vectors
 
 FAMILY = "starter"
@@ -155,6 +156,11 @@ class StarterEncoder:
         sample: Sample,
     ) -> NDArray[np.float32]:
         return self._stage.look_again(strip_request(text), query, scores, aux, sample, self._head_vector)
+
+    def names(self, aux: Sequence[bytes]) -> list[list[Named]]:
+        from retrieval.encoders.starter_names import names
+
+        return names(aux)
 
     def match(
         self, scores: NDArray[np.float32], sample: NDArray[np.float32], *, pair: Pair = "text-image"

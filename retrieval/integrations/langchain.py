@@ -11,14 +11,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from langchain_core.callbacks import CallbackManagerForRetrieverRun
-from langchain_core.documents import Document
-from langchain_core.retrievers import BaseRetriever
-
 from retrieval.catalog import Catalog
 from retrieval.config import DEFAULT_LIMIT
+from retrieval.errors import MissingDependency
 from retrieval.integrations.documents import described
 from retrieval.query.filters import Filter
+
+try:
+    from langchain_core.callbacks import CallbackManagerForRetrieverRun
+    from langchain_core.documents import Document
+    from langchain_core.retrievers import BaseRetriever
+except ImportError as error:
+    raise MissingDependency(
+        f"The LangChain retriever needs langchain-core ({error}): pip install 'picture-search[langchain]'"
+    ) from error
 
 
 class CatalogRetriever(BaseRetriever):

@@ -11,11 +11,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llama_index.core.retrievers import BaseRetriever
-from llama_index.core.schema import ImageNode, NodeWithScore, QueryBundle
-
 from retrieval.config import DEFAULT_LIMIT
+from retrieval.errors import MissingDependency
 from retrieval.integrations.documents import described
+
+try:
+    from llama_index.core.retrievers import BaseRetriever
+    from llama_index.core.schema import ImageNode, NodeWithScore, QueryBundle
+except ImportError as error:
+    raise MissingDependency(
+        f"The LlamaIndex retriever needs llama-index-core ({error}): "
+        "pip install 'picture-search[llama-index]'"
+    ) from error
 
 if TYPE_CHECKING:
     from pathlib import Path

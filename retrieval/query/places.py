@@ -27,6 +27,8 @@ NEAREST_KM = 50.0
 """Farther than that, a picture is not "near" a town."""
 AREA_KM = 200.0
 """Farther than that from any town, a picture is in no country: it is at sea."""
+REACH = ((100_000, 5.0), (500_000, 8.0), (2_000_000, 15.0))
+"""How far a city of at least so many people reaches from its middle, in kilometres, ascending."""
 BLUR = 0.002
 """Degrees: what is closer together is asked for once. Pictures come in heaps."""
 MAX_NAME = 200
@@ -102,6 +104,28 @@ def nearest_place(latitude: float, longitude: float) -> Place | None:
     known = gazetteer()
     towns = _nearest(known, np.array([latitude]), np.array([longitude]), NEAREST_KM)
     return None if towns[0] < 0 else _town(known, int(towns[0]))
+
+
+def known_place(latitude: float, longitude: float) -> Place | None:
+    """The town that people would name for a point: a city's own name rather than that of a part of it.
+
+    It is the largest town whose city reaches that far, else the nearest within 50 km.
+    """
+    known = gazetteer()
+    margin = max(km for _, km in REACH) / KM_A_DEGREE
+    first, last = np.searchsorted(known.latitudes, (latitude - margin, latitude + margin))
+    near = np.arange(first, last)
+    towns = _directions(known.latitudes[near], known.longitudes[near])
+    point = _directions(np.array([latitude]), np.array([longitude]))[0]
+    chord = np.linalg.norm(towns - point, axis=1)
+    away = 2 * np.degrees(np.arcsin(np.minimum(chord / 2, 1.0))) * KM_A_DEGREE
+    reach = np.zeros(len(near))
+    for people, km in REACH:
+        reach[known.populations[near] >= people] = km
+    holding = near[away <= reach]
+    if not len(holding):
+        return nearest_place(latitude, longitude)
+    return _town(known, int(holding[np.argmax(known.populations[holding])]))
 
 
 def inside(

@@ -57,6 +57,9 @@ class BlipItm:
     it with random numbers and go on.
     """
 
+    log_odds = True
+    """What `judge` gives says by itself whether picture and text agree, beside the order."""
+
     def __init__(self, name: str = BLIP, *, device: str | None = None) -> None:
         self._name = name
         self._device = torch.device(device or best_device())

@@ -118,6 +118,15 @@ def rescored(
     return scores
 
 
+def looked_at(
+    reranker: Reranker, pictures: Sequence[Picture], *, looks: LookCache | None = None
+) -> list[NDArray[np.float16] | None]:
+    """The look at each picture, kept or new; None for one whose file cannot be read."""
+    batch = [_load(reranker, index, picture, looks) for index, picture in enumerate(pictures)]
+    _look(reranker, batch, looks)
+    return [candidate.look for candidate in batch]
+
+
 def _load(reranker: Reranker, index: int, picture: Picture, looks: LookCache | None) -> _Candidate:
     look = looks.get(picture.content_hash) if looks is not None else None
     if look is not None:

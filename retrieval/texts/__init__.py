@@ -105,7 +105,9 @@ class Texts:
         next indexing goes on.
         """
         if source in stored.UPKEPT:
-            raise QueryError(f"Texts of the source '{source}' come with indexing. Choose another name.")
+            raise QueryError(
+                f"Texts of the source '{source}' come with indexing and describing. Choose another name."
+            )
         self._state.check_writable()
         reading, origin, folder = _reading(given, form)
         with self._state.lock:
@@ -126,7 +128,7 @@ class Texts:
                     writer,
                     [NewText(line.text, source, image_id, line.name, origin) for line, image_id in part],
                 )
-            interrupted = self._embed(writer, tell, halt)
+            interrupted = self.embed(writer, tell, halt)
         with self._state.lock:
             info = reads.active_encoder(self._state.reader)
             waiting = reads.texts_waiting(self._state.reader, info.id) if info else added
@@ -158,7 +160,8 @@ class Texts:
     ) -> int:
         """Remove texts by their ids, by the file they came from, or by their source; returns how many.
 
-        What indexing found beside or in a picture comes back with it: remove it there.
+        What indexing found beside or in a picture comes back with it: remove it there. A caption
+        that is removed comes back only where its pictures are described again.
         """
         with self._state.lock:
             reader = self._state.reader
@@ -175,7 +178,7 @@ class Texts:
                 remove_texts(writer, gone)
         return len(gone)
 
-    def _embed(self, writer: Writer, tell: Progress, halt: Callable[[], bool]) -> bool:
+    def embed(self, writer: Writer, tell: Progress, halt: Callable[[], bool]) -> bool:
         """Give texts their vectors, if there is a model to do it; returns whether that was interrupted."""
         # A reader of its own: others may ask the catalog meanwhile.
         with contextlib.closing(open_reader(self._state.location)) as reader:

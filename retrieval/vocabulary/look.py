@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import secrets
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,13 +15,15 @@ from retrieval.protocols import Sample, SecondStage
 from retrieval.query.filters import Filter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from retrieval.db.reads import EncoderInfo
     from retrieval.protocols import Encoder, VectorStore
     from retrieval.state import State
+    from retrieval.types import Vectors
     from retrieval.vocabulary import Vocabulary
 
 MOST_TAGS = 10
@@ -26,6 +32,9 @@ NEAR_BEST = 0.8
 """What share of its best tag's confidence another tag of a picture needs."""
 LIKELY = 32
 """Tags of a picture, by the vectors alone, that get the encoder's second look."""
+VECTORS = "vocabulary"
+"""The folder of a catalog's cache with the vectors of prompts."""
+KEPT = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +53,7 @@ class Look:
     @classmethod
     def prepared(cls, state: State, info: EncoderInfo, encoder: Encoder, vocabulary: Vocabulary) -> Look:
         prompts = [prompt for _, prompt in vocabulary]
-        vectors = encoder.encode_texts(prompts)
+        vectors = prompt_vectors(state, encoder, prompts)
         with state.snapshot():
             view = state.view(state.still(info), Filter())
             drawn = view.store.sampled(allowed=view.visible)
@@ -54,21 +63,25 @@ class Look:
 
     def matches(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
         """[pictures, tags]: how likely each tag is, 0 for those that are not worth a second look."""
-        scores = (self.store.vectors(ids) @ self.vectors.T).astype(np.float32)
+        return self.judged(self.store.vectors(ids), self.store.aux(ids))
+
+    def judged(self, vectors: Vectors, aux: Sequence[bytes]) -> NDArray[np.float32]:
+        """The same of any pictures, of the catalog or not, from their vectors and the bytes beside these."""
+        scores = (vectors @ self.vectors.T).astype(np.float32)
         found = np.zeros_like(scores)
         second = self.encoder if isinstance(self.encoder, SecondStage) else None
         if second is None:
             for number in range(len(self.names)):
                 found[:, number] = self.encoder.match(scores[:, number], self.sample[:, number])
             return found
-        aux = np.array(self.store.aux(ids), dtype=object)
+        beside = np.array(aux, dtype=object)
         likely = _likely(scores, self.sample)
         for number, prompt in enumerate(self.prompts):
             rows = np.flatnonzero(likely[:, number])
             if len(rows):
                 drawn = Sample(self.sample[:, number], self.sample_aux)
                 found[rows, number] = second.look_again(
-                    prompt, self.vectors[number], scores[rows, number], aux[rows].tolist(), drawn
+                    prompt, self.vectors[number], scores[rows, number], beside[rows].tolist(), drawn
                 )
         return found
 
@@ -76,20 +89,64 @@ class Look:
         self, ids: NDArray[np.int64], decided: dict[int, set[str]]
     ) -> Iterator[tuple[int, str, float, bool]]:
         """The tags of some pictures; one without any keeps its best as a mark that it was looked at."""
-        matches = self.matches(ids)
+        for image_id, rows in zip(ids.tolist(), self.ranked(self.matches(ids)), strict=True):
+            said = decided.get(image_id, set())
+            own = [(image_id, tag, chance, kept) for tag, chance, kept in rows if tag not in said][:MOST_TAGS]
+            yield from [row for row in own if row[3]] or own[:1]
+
+    def ranked(self, matches: NDArray[np.float32]) -> Iterator[list[tuple[str, float, bool]]]:
+        """The likeliest tags of each picture, the surest first, each with whether it is enough to count."""
         best = np.argsort(-matches, axis=1, kind="stable")[:, : MOST_TAGS + 1]
         values = np.take_along_axis(matches, best, axis=1)
         least = np.maximum(self.encoder.cutoff, NEAR_BEST * values[:, :1])
-        for image_id, tags, chances, enough in zip(
-            ids.tolist(), best.tolist(), values.tolist(), (values >= least).tolist(), strict=True
+        for tags, chances, enough in zip(
+            best.tolist(), values.tolist(), (values >= least).tolist(), strict=True
         ):
-            said = decided.get(image_id, set())
-            own = [
-                (image_id, self.names[tag], chance, kept)
+            yield [
+                (self.names[tag], chance, kept)
                 for tag, chance, kept in zip(tags, chances, enough, strict=True)
-                if self.names[tag] not in said
-            ][:MOST_TAGS]
-            yield from [row for row in own if row[3]] or own[:1]
+            ]
+
+
+def prompt_vectors(state: State, encoder: Encoder, prompts: Sequence[str]) -> Vectors:
+    """The vectors of a vocabulary's prompts, kept in the catalog's cache: a model takes a second for them.
+
+    The file's name tells the model and the prompts, and a checksum stands before the vectors.
+    """
+    said = "\0".join([encoder.id, *prompts]).encode()
+    path = state.location.cache / VECTORS / f"{hashlib.sha256(said).hexdigest()[:32]}.bin"
+    kept = _kept(path, (len(prompts), encoder.dim))
+    if kept is None:
+        kept = encoder.encode_texts(prompts).astype("<f4")
+        if not state.readonly:
+            with contextlib.suppress(OSError):  # without it they are encoded again next time
+                _keep(path, kept)
+    return kept
+
+
+def _kept(path: Path, shape: tuple[int, int]) -> Vectors | None:
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    body = memoryview(data)[4:]
+    if len(body) != 4 * shape[0] * shape[1] or zlib.crc32(body) != int.from_bytes(data[:4], "little"):
+        return None
+    return np.frombuffer(body, "<f4").reshape(shape)
+
+
+def _keep(path: Path, vectors: Vectors) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    body = vectors.tobytes()
+    new = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    try:
+        new.write_bytes(zlib.crc32(body).to_bytes(4, "little") + body)
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)
+    # A vocabulary that was edited leaves its older vectors behind.
+    for other in sorted(path.parent.glob("*.bin"), key=lambda one: one.stat().st_mtime)[:-KEPT]:
+        other.unlink(missing_ok=True)
 
 
 def _likely(scores: NDArray[np.float32], sample: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -12,16 +12,16 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from indexer.metadata import words
-from indexer.metadata.taken import Taken, read_file_time, read_name, read_stamp, utc
+from retrieval.images.metadata import words
+from retrieval.images.metadata.taken import Taken, read_file_time, read_name, read_stamp, utc
 from retrieval.types import Metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from indexer.metadata.words import Properties
     from retrieval.images.decode import Picture
     from retrieval.images.exif import Exif, Value
+    from retrieval.images.metadata.words import Properties
 
 _COMPANY = re.compile(
     r"[\s,]+(?:corporation|corp\.?|company|co\.?,? ?ltd\.?|ltd\.?|inc\.?|gmbh|ag|imaging|optical|electronics|"

@@ -1,0 +1,168 @@
+"""Questions about a library, answered from its pictures with the pictures cited."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import operator
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from retrieval import config
+from retrieval.config import ASK_LIMIT, ASK_SECONDS
+from retrieval.errors import CatalogError, QueryError
+
+if TYPE_CHECKING:
+    from retrieval.explain import Explanation
+    from retrieval.protocols import Answerer, Progress
+    from retrieval.query.filters import Filter
+    from retrieval.query.terms import Picture
+    from retrieval.speech import Example
+    from retrieval.state import State
+    from retrieval.types import Answer
+
+RULES = "rules"
+MOST_EXAMPLES = 8
+MOST_LOOKED_AT = 100
+EXAMPLE_SIDE = 768
+"""Longer side of the pictures that are shown as examples."""
+
+
+def load_answerer(spec: str | None = None, *, on_text: Callable[[str], None] | None = None) -> Answerer:
+    """The answerer that `spec` names; cheap until it is first asked.
+
+    Without one, or with `auto`: the endpoint where one is set up, else rules. `on_text` gets what a
+    model drafts, piece by piece, before anything of it is checked.
+    """
+    if spec in (None, "", "auto"):
+        spec = "endpoint" if config.endpoint() else RULES
+    if spec == RULES:
+        from retrieval.answers.rules import RuleAnswerer
+
+        return RuleAnswerer()
+    from retrieval.answers.speaking import SpeakingAnswerer
+    from retrieval.captioners import load_speaker
+
+    return SpeakingAnswerer(load_speaker(str(spec), what="answerer"), on_text=on_text)
+
+
+def ask(
+    state: State,
+    question: str,
+    *,
+    limit: int = ASK_LIMIT,
+    answerer: str | Answerer | None = None,
+    where: Filter | None = None,
+    examples: Iterable[Example | tuple[Picture, str]] = (),
+    follow_up: bool = False,
+    keep: bool = False,
+    rerank: str | None = None,
+    seconds: float = ASK_SECONDS,
+    check: bool = True,
+    progress: Progress | None = None,
+    on_text: Callable[[str], None] | None = None,
+) -> Answer:
+    """Answer a question about the library; see `Catalog.ask`."""
+    from dataclasses import replace
+
+    from retrieval.answers.conversation import kept, recalled
+    from retrieval.answers.limits import checked
+    from retrieval.answers.pipeline import Asking, Terms
+    from retrieval.answers.shapes import Inquiry, Past
+    from retrieval.query.filters import Filter
+
+    text = _question(question)
+    terms = Terms(_limit(limit), rerank, _seconds(seconds), check, progress)
+    if where is not None and not isinstance(where, Filter):
+        raise QueryError(f"'where' takes a Filter, not {type(where).__name__}.")
+    _not_empty(state)
+    past: tuple[Past, ...] = ()
+    wanted = checked(where or Filter())
+    if follow_up:
+        past, before = recalled(state)
+        wanted = wanted or before
+    thinker = load_answerer(answerer, on_text=on_text) if isinstance(answerer, str | None) else answerer
+    inquiry = Inquiry(text, dt.date.today(), wanted, _examples(examples), past)
+    asking = Asking(state, inquiry, thinker, terms)
+    answer = asking.run()
+    if keep:
+        note = kept(state, Past(text, answer.text, asking.plan), wanted, goes_on=follow_up)
+        if note:
+            answer = replace(answer, notes=(*answer.notes, note))
+    return answer
+
+
+def evidence(state: State, answer: Answer) -> list[Explanation]:
+    """Where in each cited picture its sentence is borne out; see `Catalog.evidence`."""
+    from retrieval.asking import explained
+    from retrieval.errors import ImageError
+    from retrieval.query.terms import Query
+
+    found: list[Explanation] = []
+    for citation in answer.citations:
+        try:
+            found.append(
+                explained(state, Query.text(citation.sentence or answer.question), citation.image_id)
+            )
+        except ImageError:
+            continue  # it is not there any more; `image_id` of the others tells which are
+    return found
+
+
+def _question(question: str) -> str:
+    if not isinstance(question, str):
+        raise QueryError(f"A question is a text, not {type(question).__name__}.")
+    text = " ".join(question.encode("utf-8", "replace").decode().split())
+    if not text:
+        raise QueryError('The question is empty. Ask something: search ask "What did we eat in Lisbon?"')
+    if len(text) > config.MAX_QUESTION:
+        raise QueryError(
+            f"The question has {len(text):,} characters; at most {config.MAX_QUESTION:,} are read. "
+            "Ask for one thing at a time."
+        )
+    return text
+
+
+def _limit(limit: int) -> int:
+    try:
+        number = operator.index(limit)
+    except TypeError:
+        raise QueryError(f"A limit is a whole number, not {limit!r}.") from None
+    if not 1 <= number <= MOST_LOOKED_AT:
+        raise QueryError(f"An answer looks at 1 to {MOST_LOOKED_AT} pictures, not at {number}.")
+    return number
+
+
+def _seconds(seconds: float) -> float:
+    if not (seconds > 0 and math.isfinite(seconds)):
+        raise QueryError(f"An answer needs more than 0 seconds, and an end: {seconds:g} is no such time.")
+    return float(seconds)
+
+
+def _not_empty(state: State) -> None:
+    from retrieval.db import reads
+
+    state.active()
+    with state.lock:
+        count = reads.counts(state.reader)["images"]
+    if not count:
+        raise CatalogError(
+            f"The catalog at {state.location.name} holds no pictures now. Index some: search index PATH"
+        )
+
+
+def _examples(examples: Iterable[Example | tuple[Picture, str]]) -> tuple[Example, ...]:
+    """Pictures with the right answers, opened; a picture is a file, an open one, never a web address."""
+    from retrieval.images import thumbnail
+    from retrieval.meaning import open_picture
+    from retrieval.speech import Example
+
+    found: list[Example] = []
+    for one in examples:
+        picture, answer = (one.image, one.answer) if isinstance(one, Example) else one
+        if not answer.strip():
+            raise QueryError("An example has no answer. Write it: --example PICTURE=ANSWER")
+        found.append(Example(thumbnail(open_picture(picture), EXAMPLE_SIDE), answer.strip()))
+        if len(found) > MOST_EXAMPLES:
+            raise QueryError(f"At most {MOST_EXAMPLES} examples are shown to a model.")
+    return tuple(found)

@@ -1,0 +1,132 @@
+"""What a question asks for besides words: places, cameras, shapes, kinds of files and tags."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from retrieval.answers.named_places import find_places
+from retrieval.answers.times import Span, find_times
+from retrieval.query.filters import Filter
+
+_MAKERS = (
+    "nikon canon sony fujifilm olympus panasonic leica pentax hasselblad gopro dji iphone ipad pixel "
+    "samsung galaxy huawei xiaomi oneplus motorola nokia ricoh kodak polaroid minolta casio sigma apple "
+    "google oppo htc blackberry zeiss"
+)
+CAMERAS = {name: name for name in _MAKERS.split()} | {"fuji": "fujifilm", "lumix": "panasonic"}
+"""What people call a camera -> what it calls itself, as far as that is known."""
+_MAKES = "|".join(sorted(CAMERAS, key=len, reverse=True))
+_MODEL = (
+    r"(?:\s+(?:eos|powershot|coolpix|alpha|cyber-?shot|hero|mavic|mini|pro|max|plus|ultra|mark|mk|ii|iii|iv|se"
+    r"|[a-z]{0,4}-?\d[\w-]{0,9}(?!\w)))"
+)
+_DEVICE = rf"({_MAKES})\b((?:(?!\s+(?:19|20)\d\d\b){_MODEL}){{0,4}})(?:\s+(?:camera|phone|smartphone)s?\b)?"
+_PHOTOS = r"(?:photo(?:graph)?s?|pictures?|pics?|images?|shots?|snapshots?|files?)"
+_CAMERA = re.compile(
+    rf"(?<!\w)(?:(?:taken|shot|made|captured|snapped|photographed)\s+(?:with|on|by|using|from)\s+(?:(?:my|our|the|a|an)\s+)?"
+    rf"|(?:with|on|by|using|from)\s+(?:my|our|the)\s+(?:old\s+|new\s+)?|using\s+(?:an?\s+)?){_DEVICE}(?!\s+in\s+(?:his|her|their)\b)",
+    re.IGNORECASE,
+)
+_CAMERA_OF = re.compile(rf"(?<!\w){_DEVICE}(?=\s+{_PHOTOS}\b)", re.IGNORECASE)
+_PHONE = re.compile(
+    r"\b(?:with|on|by|using|from)\s+(?:my|our|the)\s+(?:old\s+|new\s+)?(?:cell\s*|mobile\s+|smart\s*)?(?:phone|camera)\b",
+    re.IGNORECASE,
+)
+
+_SHAPES = (
+    (r"(?:upright|vertical|portrait[\s-]+(?:orient(?:ation|ed)|format|mode))", "portrait"),
+    (r"(?:horizontal|landscape[\s-]+(?:orient(?:ation|ed)|format|mode))", "landscape"),
+    (r"square(?:[\s-]+format)?", "square"),
+)
+_SHAPE = [
+    (
+        re.compile(
+            rf"\b{pattern}(?=\s+{_PHOTOS}\b)|\b(?:in\s+)?{pattern}(?:\s+{_PHOTOS})?\s*[?.!]*\s*$", re.I
+        ),
+        name,
+    )
+    for pattern, name in _SHAPES
+] + [
+    (
+        re.compile(
+            rf"\bin\s+{name}\s*[?.!]*\s*$|\b(?:in\s+)?{name}[\s-]+(?:orientation|format|mode)\b", re.I
+        ),
+        name,
+    )
+    for name in ("portrait", "landscape")
+]
+
+_KINDS = r"jpe?g|png|gif|heic|heif|tiff?|webp|avif|bmp"
+_TYPE = re.compile(
+    rf"\b({_KINDS})s?\b(?:\s+(?:format\s+)?{_PHOTOS}\b)?|\b(raw)s?\s+(?:format\s+)?{_PHOTOS}\b|\b((?-i:RAW))s?\b",
+    re.I,
+)
+_TAGGED = re.compile(
+    r"\b(?:tagged(?:\s+(?:as|with))?|with\s+(?:the\s+)?tags?)\s+(?:\"([^\"]{1,100})\"|'([^']{1,100})'|([\w-]{1,100}))",
+    re.IGNORECASE,
+)
+
+MOST_SEARCHES, MOST_TAGS = 6, 8
+BREAK = " ; "
+"""Stands where something was taken out, so that what was apart stays apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What is asked for besides words, and the question without it."""
+
+    rest: str
+    fields: dict[str, Any] = field(default_factory=dict)
+    """As a filter takes them; times and places aside."""
+    times: tuple[Span, ...] = ()
+    places: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def wheres(self) -> list[Filter]:
+        """A filter for each place and time; one that allows everything where nothing is asked for."""
+        times: list[dict[str, Any]] = [span.limits for span in self.times] or [{}]
+        places: list[dict[str, Any]] = [{"near": place} for place in self.places] or [{}]
+        pairs = [{**self.fields, **time, **place} for place in places for time in times]
+        return [Filter(**pair) for pair in pairs[:MOST_SEARCHES]]
+
+
+def find_conditions(text: str, today: dt.date) -> Conditions:
+    """What a question asks for besides words; where words of it can be a condition, they are one."""
+    fields: dict[str, Any] = {}
+    notes: list[str] = []
+    found = _TAGGED.findall(text)
+    if found:
+        fields["tags"] = tuple(dict.fromkeys("".join(groups) for groups in found))[:MOST_TAGS]
+        text = _TAGGED.sub(BREAK, text)
+    for pattern in (_CAMERA, _CAMERA_OF):
+        camera = pattern.search(text)
+        if camera and "camera" not in fields:
+            fields["camera"] = _camera(camera[1], camera[2])
+            text = text[: camera.start()] + BREAK + text[camera.end() :]
+    if "camera" not in fields and _PHONE.search(text):
+        text = _PHONE.sub(BREAK, text)
+        notes.append("Which camera is meant was left open: name its maker or its model.")
+    times = find_times(text, today)
+    text = times.rest
+    for shape, name in _SHAPE:
+        if "orientation" not in fields and shape.search(text):
+            fields["orientation"] = name
+            text = shape.sub(BREAK, text, count=1)
+    kind = _TYPE.search(text)
+    if kind:
+        fields["type"] = next(group for group in kind.groups() if group).lower().replace("jpg", "jpeg")
+        text = text[: kind.start()] + BREAK + text[kind.end() :]
+    places = find_places(text)
+    notes += [*times.notes, *places.notes]
+    return Conditions(places.rest, fields, times.spans, places.names, tuple(notes))
+
+
+def _camera(make: str, model: str | None) -> str:
+    """As the catalog has it, where a maker writes itself otherwise than people do."""
+    itself = CAMERAS[make.lower()]
+    named = make if itself == make.lower() else itself.capitalize()
+    return " ".join(f"{named}{model or ''}".split())

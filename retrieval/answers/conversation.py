@@ -1,0 +1,97 @@
+"""What was asked before: kept in the catalog, for the next question to build on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, cast, get_args
+
+from retrieval.answers.shapes import Kind, Past, Plan, Search, Which
+from retrieval.db.turns import turns
+from retrieval.errors import QueryError, RetrievalError
+from retrieval.query.filters import Filter
+
+if TYPE_CHECKING:
+    from retrieval.state import State
+
+REMEMBERED = 6
+"""Turns of the conversation that a new question is understood by."""
+LIMITS = "limits"
+
+
+def recalled(state: State) -> tuple[tuple[Past, ...], Filter]:
+    """The conversation so far, and what the person limited its last answer to."""
+    with state.lock:
+        rows = turns(state.reader, REMEMBERED)
+    if not rows:
+        raise QueryError("There is no conversation to go on with yet. Ask first: search ask QUESTION")
+    past = tuple(Past(row.question, row.answer, plan_of(row.plan)) for row in rows)
+    return past, filter_of(rows[-1].plan.get(LIMITS))
+
+
+def kept(state: State, past: Past, where: Filter, *, goes_on: bool) -> str:
+    """Keep a turn; says why in a sentence where that cannot be done, and else nothing."""
+    from retrieval.db.turns_writes import keep
+
+    try:
+        plan = {} if past.plan is None else plan_row(past.plan)
+        with state.writer() as writer:
+            keep(writer, past.question, past.answer, {**plan, LIMITS: filter_row(where)}, goes_on=goes_on)
+    except RetrievalError as error:
+        return f"The next question cannot go on from this one, which was not kept: {error}"
+    return ""
+
+
+def plan_row(plan: Plan) -> dict[str, Any]:
+    """A plan as JSON that `plan_of` reads."""
+    return {
+        "kind": plan.kind,
+        "subject": plan.subject,
+        "which": plan.which,
+        "by": plan.by,
+        "searches": [{"words": search.words, "where": filter_row(search.where)} for search in plan.searches],
+    }
+
+
+def plan_of(row: Mapping[str, Any]) -> Plan | None:
+    """The plan in a row; None for one that this version does not understand."""
+    kind, which, searches = row.get("kind"), row.get("which"), row.get("searches")
+    if kind not in get_args(Kind) or which not in (None, *get_args(Which)) or not isinstance(searches, list):
+        return None
+    if not all(isinstance(search, dict) for search in searches):
+        return None
+    return Plan(
+        kind=cast("Kind", kind),
+        searches=tuple(
+            Search(str(search.get("words", "")), filter_of(search.get("where"))) for search in searches
+        ),
+        subject=str(row.get("subject", "")),
+        which=which,
+        by=str(row.get("by", "rules")),
+    )
+
+
+def filter_row(where: Filter) -> dict[str, Any]:
+    """What a filter says, as JSON; dates are written out, and a folder from where the process is."""
+    row: dict[str, Any] = {}
+    for one in fields(Filter):
+        value = getattr(where, one.name)
+        if value is None or value == ():
+            continue
+        if one.name == "folder":
+            value = os.path.abspath(os.path.expanduser(os.fsdecode(value)))
+        elif hasattr(value, "isoformat"):
+            value = value.isoformat()
+        elif not isinstance(value, str | int):
+            value = list(value)
+        row[one.name] = value
+    return row
+
+
+def filter_of(row: object) -> Filter:
+    known = {one.name for one in fields(Filter)}
+    said = {name: value for name, value in row.items() if name in known} if isinstance(row, dict) else {}
+    return Filter(
+        **{name: tuple(value) if isinstance(value, list) else value for name, value in said.items()}
+    )

@@ -1,0 +1,209 @@
+"""Answers out of the catalog's rows: how many, when, where, with which camera.
+
+No model takes part in these sentences. Which pictures count is the search's cut-off where words
+were searched for, and the filter alone where there were none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from retrieval.answers.phrases import day, days, pictures
+from retrieval.answers.wording import capital, joined, marks, plain, span_words
+from retrieval.db.circumstances import Circumstances, circumstances
+
+if TYPE_CHECKING:
+    from retrieval.answers.retrieving import Found
+    from retrieval.answers.shapes import Plan
+    from retrieval.state import State
+
+SHOWN = 3
+"""Pictures that are cited for a whole group of them."""
+NAMED = 5
+"""Times, places or cameras that are named; the rest is counted."""
+APART_DAYS = 2
+"""Pictures at most so many days apart belong to one occasion."""
+BLUR = 0.02
+"""Degrees: pictures closer together than that share the name of a place."""
+
+Rows = list[Circumstances]
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Sentences made of rows, the pictures they cite in the order of their marks, and how sure it is."""
+
+    text: str
+    cited: tuple[Circumstances, ...]
+    confidence: float
+
+
+def figures(state: State, plan: Plan, found: Found, *, about: str, limits: str) -> Figures | None:
+    """The answer to a question for a number, a time, a place or a camera; None where nothing was found.
+
+    `about` is what was searched for, empty where it was for everything that passes; `limits` is
+    what the search was limited to, in words.
+    """
+    with state.snapshot() as reader:
+        rows = circumstances(reader, found.ids)
+    if not rows:
+        return None
+    made = _Made(plan, rows, found, about, limits)
+    return {"count": made.count, "when": made.when, "where": made.where, "camera": made.camera}[plan.kind]()
+
+
+class _Made:
+    def __init__(self, plan: Plan, rows: Rows, found: Found, about: str, limits: str) -> None:
+        self.plan = plan
+        self.rows = rows
+        self.found = found
+        self.about = about
+        self.limits = f" {limits}" if limits else ""
+        self.cited: dict[int, Circumstances] = {}
+
+    @property
+    def those(self) -> str:
+        """The pictures that the answer is about, as a phrase."""
+        like = f" that {_form(self.rows, 'looks', 'look')} like {self.about}" if self.about else ""
+        return f"{pictures(len(self.rows))}{like}{self.limits}"
+
+    @property
+    def were(self) -> str:
+        return _form(self.rows, "was", "were")
+
+    def cite(self, rows: Rows) -> str:
+        """The marks of the likeliest of some pictures."""
+        best = sorted(rows, key=lambda row: -self.found.chances[row.image_id])[:SHOWN]
+        self.cited.update({row.image_id: row for row in best})
+        order = list(self.cited)
+        return marks(order.index(row.image_id) + 1 for row in best)
+
+    def done(self, text: str) -> Figures:
+        sure = max(self.found.chances[image_id] for image_id in self.cited) if self.about else 1.0
+        return Figures(text, tuple(self.cited.values()), sure)
+
+    def count(self) -> Figures:
+        shown = self.cite(self.rows)
+        some = f", such as {shown}" if len(self.rows) > SHOWN else f" {shown}"
+        if not self.about:
+            return self.done(f"The library has {self.those}{some}.")
+        look = _form(self.rows, "looks", "look")
+        return self.done(
+            f"{pictures(len(self.rows))}{self.limits} {look} like {self.about}{some} "
+            f"(match at least {self.found.cutoff:.0%}; pictures are counted, not what is in each of them)."
+        )
+
+    def when(self) -> Figures:
+        dated = sorted((row for row in self.rows if row.dated), key=_time)
+        doubt = ""
+        if not dated:
+            dated = sorted((row for row in self.rows if row.taken_at), key=_time)
+            doubt = " That is only what the files say, not the pictures in them."
+        if not dated:
+            return self._silent("when")
+        if self.plan.which is not None:
+            return self._one(dated)
+        occasions = _occasions(dated)
+        named = [f"{span_words(days([_time(row) for row in rows]))} {self.cite(rows)}" for rows in occasions]
+        left = len(dated) - sum(len(rows) for rows in occasions)
+        if left:
+            named.append(f"{pictures(left)} at other times")
+        return self.done(f"{self._known(len(dated), 'when')} {joined(named)}.{doubt}")
+
+    def where(self) -> Figures:
+        places = _places(self.rows)
+        return self._groups("near", "where", places) if places else self._silent("where")
+
+    def camera(self) -> Figures:
+        cameras: dict[str, Rows] = {}
+        for row in self.rows:
+            if row.camera:
+                cameras.setdefault(row.camera, []).append(row)
+        what = "with which camera"
+        return self._groups("with", what, cameras) if cameras else self._silent(what)
+
+    def _known(self, count: int, what: str) -> str:
+        """The start of a sentence about those pictures of which something is known."""
+        if count == len(self.rows):
+            return f"{capital(self.those)} {self.were} taken"
+        said = "1 says" if count == 1 else f"{count:,} say"
+        it = "it was" if count == 1 else "they were"
+        return f"Of {self.those}, {said} {what} {it} taken:"
+
+    def _one(self, dated: Rows, way: str = "") -> Figures:
+        """The first or the last of some pictures, in the order of their times."""
+        row = dated[0 if self.plan.which == "first" else -1]
+        of = f"The {self.plan.which} of {self.those}" if len(self.rows) > 1 else capital(self.those)
+        silent = len(self.rows) - len(dated)
+        rest = f" {capital(pictures(silent))} of them {_say(silent)} nothing about it." if silent else ""
+        return self.done(f"{of} was taken{way} on {day(_time(row))} {self.cite([row])}.{rest}")
+
+    def _silent(self, what: str) -> Figures:
+        text = f"Nothing says {what} {self.those} {self.were} taken {self.cite(self.rows)}."
+        return replace(self.done(text), confidence=0.0)
+
+    def _groups(self, word: str, what: str, groups: dict[str, Rows]) -> Figures:
+        """What most pictures have in common first, or what the first or last of them has."""
+        if self.plan.which is not None:
+            dated = sorted((row for rows in groups.values() for row in rows if row.dated), key=_time)
+            if dated:
+                wanted = dated[0 if self.plan.which == "first" else -1]
+                name = next(name for name, rows in groups.items() if wanted in rows)
+                return self._one(dated, f" {word} {plain(name)}")
+        ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
+        named = [
+            f"{word} {plain(name)}{f' ({pictures(len(rows))})' if len(ordered) > 1 else ''} {self.cite(rows)}"
+            for name, rows in ordered[:NAMED]
+        ]
+        left = sum(len(rows) for _, rows in ordered[NAMED:])
+        if left:
+            named.append(f"{word} {'other places' if word == 'near' else 'others'} ({pictures(left)})")
+        known = self._known(sum(len(rows) for rows in groups.values()), what)
+        return self.done(f"{known} {joined(named)}.")
+
+
+def _form(rows: Sequence[Circumstances], one: str, several: str) -> str:
+    return one if len(rows) == 1 else several
+
+
+def _say(count: int) -> str:
+    return "says" if count == 1 else "say"
+
+
+def _time(row: Circumstances) -> str:
+    return row.taken_at or ""
+
+
+def _occasions(rows: Rows) -> list[Rows]:
+    """Pictures in the order of their times, in groups that lie apart; of many, the largest."""
+    groups: list[Rows] = []
+    before = None
+    for row in rows:
+        date = next(iter(days([_time(row)])), None)
+        if date is None:
+            continue
+        if before is None or (date - before).days > APART_DAYS:
+            groups.append([])
+        groups[-1].append(row)
+        before = date
+    largest = sorted(groups, key=len, reverse=True)[:NAMED]
+    return sorted(largest, key=lambda group: _time(group[0]))
+
+
+def _places(rows: Rows) -> dict[str, Rows]:
+    """The pictures by the nearest town, for those that say where they were taken."""
+    from retrieval.query.places import known_place
+
+    cells: dict[tuple[int, int], Rows] = {}
+    for row in rows:
+        if row.latitude is not None and row.longitude is not None:
+            cell = round(row.latitude / BLUR), round(row.longitude / BLUR)
+            cells.setdefault(cell, []).append(row)
+    found: dict[str, Rows] = {}
+    for members in cells.values():
+        place = known_place(float(members[0].latitude or 0), float(members[0].longitude or 0))
+        if place is not None:
+            found.setdefault(f"{place.name}, {place.country}", []).extend(members)
+    return found

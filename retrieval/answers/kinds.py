@@ -1,0 +1,210 @@
+"""What kinds of things there are: a pizza is food, a swan is a bird and an animal.
+
+Of the tags that this program brings it is written down here; of a tag that somebody added its
+last word tells ("rescue dog" is a dog), and of the names that a model has of its own the model.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from retrieval.answers.wording import single
+
+if TYPE_CHECKING:
+    from retrieval.speech import Facts
+
+_OF = {
+    "bird": (
+        "chicken, duck, goose, swan, eagle, owl, parrot, penguin, flamingo, peacock, ostrich, "
+        "pigeon, hummingbird, songbird"
+    ),
+    "insect": "butterfly, bee, beetle, dragonfly",
+    "reptile": "lizard, snake, turtle, crocodile",
+    "amphibian": "frog",
+    "fish": "goldfish, shark",
+    "sea animal": (
+        "fish, whale, dolphin, seal, crab, lobster, jellyfish, starfish, coral, turtle, shark, penguin"
+    ),
+    "pet": "dog, cat, rabbit, goldfish, parrot",
+    "farm animal": "cow, sheep, goat, pig, horse, chicken, duck, goose",
+    "mammal": (
+        "dog, cat, horse, cow, sheep, goat, pig, rabbit, squirrel, fox, wolf, bear, panda, "
+        "lion, tiger, leopard, elephant, giraffe, zebra, camel, deer, monkey, ape, kangaroo, "
+        "koala, bat, seal, whale, dolphin"
+    ),
+    "cat": "lion, tiger, leopard",
+    "bear": "polar bear, panda",
+    "wild animal": (
+        "fox, wolf, bear, lion, tiger, leopard, elephant, giraffe, zebra, camel, deer, "
+        "monkey, ape, kangaroo, koala, wildlife"
+    ),
+    "animal": ("mammal, bird, insect, reptile, amphibian, fish, sea animal, spider, snail, pet, wildlife"),
+    "flower": "rose, sunflower",
+    "tree": "",
+    "plant": "flower, tree, grass, mushroom, cactus, houseplant",
+    "building": (
+        "house, skyscraper, castle, palace, church, mosque, temple, tower, lighthouse, "
+        "windmill, barn, ruins, library, museum, hospital, hotel, theater, stadium, garage, "
+        "train station, airport"
+    ),
+    "landmark": (
+        "monument, statue, fountain, tower, lighthouse, bridge, castle, palace, church, mosque, temple, ruins"
+    ),
+    "room": "kitchen, bathroom, bedroom, living room, dining room, office, classroom",
+    "nature": (
+        "forest, field, mountain, valley, cliff, volcano, cave, desert, beach, sea, coast, "
+        "island, lake, river, waterfall, sky, sunset, sunrise"
+    ),
+    "water": "sea, lake, river, waterfall, swimming pool, underwater",
+    "weather": "snow, rain, fog, cloud, storm, lightning, rainbow",
+    "car": "sports car, police car",
+    "truck": "fire truck",
+    "boat": "sailboat, ship, canoe",
+    "aircraft": "airplane, helicopter, hot air balloon, rocket",
+    "vehicle": (
+        "car, truck, ambulance, bus, van, tractor, motorcycle, scooter, bicycle, train, tram, aircraft, boat"
+    ),
+    "fruit": "apple, orange, banana, lemon, strawberry, pineapple, grapes",
+    "vegetable": "broccoli, pepper, corn, potato, tomato, pumpkin, salad",
+    "dessert": "cake, ice cream",
+    "drink": "coffee, tea, beer, wine",
+    "meal": "breakfast, picnic, barbecue",
+    "food": (
+        "fruit, vegetable, dessert, drink, meal, salad, soup, bread, pizza, burger, sandwich, "
+        "pasta, sushi, steak, cheese"
+    ),
+    "furniture": "chair, table, sofa, bed, desk, shelf, bookcase, bench",
+    "clothes": (
+        "dress, coat, shirt, swimsuit, shoes, boot, glove, scarf, tie, hat, glasses, "
+        "sunglasses, mask, jewelry, necklace, watch"
+    ),
+    "musical instrument": "guitar, piano, violin, drum",
+    "computer": "laptop, screen, keyboard, computer mouse",
+    "device": (
+        "computer, phone, camera, television, radio, loudspeaker, microphone, headphones, "
+        "refrigerator, oven, microwave, washing machine"
+    ),
+    "tool": "hammer, screwdriver, knife, scissors, ladder",
+    "toy": "doll, teddy bear, puzzle, ball, board game, playing cards, swing",
+    "game": "board game, playing cards, puzzle, soccer, basketball, baseball, tennis, golf",
+    "weapon": "gun, sword",
+    "luggage": "bag, backpack, suitcase, purse",
+    "sport": (
+        "swimming, running, cycling, hiking, skiing, surfing, sailing, soccer, basketball, "
+        "baseball, tennis, golf, yoga, workout"
+    ),
+    "activity": "sport, dancing, cooking, camping, fishing, picnic, barbecue, concert, party",
+    "event": (
+        "wedding, birthday, party, concert, festival, christmas, halloween, fireworks, picnic, barbecue"
+    ),
+    "document": "receipt, map, chart, menu, newspaper, book cover, web page, handwriting",
+    "book": "book cover, comic",
+    "picture": "drawing, painting, poster, comic, map, chart, logo",
+    "sign": "street sign, traffic light",
+    "person": "man, woman, child, baby, people, family, crowd, selfie, portrait",
+}
+_WORDS = {
+    "animal": "creature, beast, critter",
+    "wild animal": "wildlife",
+    "insect": "bug",
+    "sea animal": "sea creature, marine animal",
+    "dog": "puppy",
+    "cat": "kitten, big cat",
+    "drink": "beverage",
+    "food": "dish, dinner, lunch, snack, supper, cuisine, photo of food",
+    "dessert": "sweet",
+    "clothes": "clothing, outfit, garment",
+    "musical instrument": "instrument",
+    "device": "gadget, appliance, electronics",
+    "aircraft": "plane",
+    "bicycle": "bike",
+    "motorcycle": "motorbike",
+    "person": "human, people",
+    "luggage": "baggage",
+    "activity": "hobby",
+    "landmark": "monument, sight, attraction",
+    "nature": "landscape, scenery",
+    "event": "celebration",
+    "sofa": "couch",
+    "car": "automobile",
+    "television": "tv",
+    "water": "body of water",
+    "document": "paper",
+    "vehicle": "means of transport, transport",
+    "snow": "ice",
+    "harbor": "harbour",
+}
+"""Other words for the same kinds."""
+_ALSO = {word: kind for kind, words in _WORDS.items() for word in words.split(", ")}
+GENERIC = frozenset(
+    {"animal", "wildlife", "pet", "food", "person", "people", "furniture", "clothes", "tool", "toy"}
+)
+"""Tags that only repeat the question where something more exact is known."""
+
+
+class Thing(NamedTuple):
+    """Something in a picture, by name, and how sure it is."""
+
+    name: str
+    confidence: float
+    own: bool = False
+    """Whether it is a model's own name, and not a tag: such a name is right more often for its figure."""
+
+
+@lru_cache(maxsize=512)
+def kind_of(subject: str) -> str | None:
+    """The kind that a subject in one's own words asks for; None for what is no known kind."""
+    words = single(subject.strip().lower()).split()
+    for start in range(len(words)):
+        name = " ".join(words[start:])
+        name = _ALSO.get(name, name)
+        if name in _OF:
+            return name
+    return None
+
+
+@lru_cache(maxsize=256)
+def members(kind: str) -> frozenset[str]:
+    """All tags that are of a kind, by way of other kinds too."""
+    found: set[str] = set()
+    waiting = [kind]
+    while waiting:
+        for name in filter(None, _OF.get(waiting.pop(), "").split(", ")):
+            if name not in found:
+                found.add(name)
+                waiting.append(name)
+    return frozenset(found)
+
+
+def is_a(tag: str, kind: str) -> bool:
+    """Whether a tag is of a kind, or is the kind itself."""
+    low, wanted = single(tag.lower()), single(kind.lower())
+    wanted = _ALSO.get(wanted, wanted)
+    low = _ALSO.get(low, low)
+    return (
+        low == wanted
+        or tag.lower() in members(wanted)
+        or low in members(wanted)
+        or low.endswith(f" {wanted}")
+    )
+
+
+def things_of(facts: Facts, kind: str | None) -> list[Thing]:
+    """What a picture shows of a kind, or of any, the surest first; the kind's own name only if alone."""
+    found = [
+        Thing(one.name, one.confidence, own=True)
+        for one in facts.named
+        if kind is None or any(is_a(name, kind) for name in (one.name, *one.kinds))
+    ]
+    covered = {
+        kin.lower() for one in facts.named for kin in one.kinds if any(t.name == one.name for t in found)
+    }
+    tags = [Thing(tag.tag, tag.confidence) for tag in facts.tags if kind is None or is_a(tag.tag, kind)]
+    found += [tag for tag in tags if tag.name.lower() not in covered or tag.confidence >= 1]
+    exact = [
+        thing
+        for thing in found
+        if thing.name.lower() not in GENERIC and (kind is None or single(thing.name.lower()) != kind)
+    ]
+    return sorted(exact or found or tags, key=lambda thing: -thing.confidence)

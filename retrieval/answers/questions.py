@@ -1,0 +1,342 @@
+"""What an English question wants to know, and the words in it that name something.
+
+A question is taken apart from the front: politeness, then the words that tell what kind of
+answer is wanted. Of what is left the words of asking fall away, and prepositions and articles
+stay only between words that name something: "did we see dogs in the snow" is "dogs in the
+snow".
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import Literal
+
+from retrieval.answers.shapes import Kind, Which
+from retrieval.answers.wording import plain, single, with_article
+
+Aspect = Literal["text", "colour", "who", "doing"]
+"""What of a picture is asked for, where it is not simply what there is: writing, colours, who, doing."""
+
+_THING = r"(?:photo(?:graph)?s?|pictures?|pics?|images?|imgs?|shots?|snapshots?|snaps?)"
+_POLITE = re.compile(
+    r"(?:please|pls|plz|kindly|hey|hi|hello|ok(?:ay)?|so|well|now|then|also|um+|thanks"
+    r"|(?:can|could|would|will) you(?: please)?(?! (?:see|spot|happen)\b)(?: (?:help|tell) me)?"
+    r"|i(?: would| will)? (?:love|like|want|need|wish|have) to (?:know|find out|hear)"
+    r"|i (?:wonder|was wondering|am wondering)"
+    r"|(?:please )?tell (?:me|us)(?! about)|let me know|do you (?:know|remember)|remind me|(?:any|no) idea)"
+    r"(?=\W|$)[\s,:]*",
+    re.IGNORECASE,
+)
+_AGAIN = re.compile(r"(?:and|but|or|what about|how about|and what about)\b[\s,]*", re.IGNORECASE)
+_CONTRACTIONS = (
+    (re.compile(r"\b(what|who|where|when|how|it|that|there|here|he|she|which)'?s\b(?!')", re.I), r"\1 is"),
+    (re.compile(r"\b(i|we|you|they|what|where|how)'(?:ve)\b", re.I), r"\1 have"),
+    (re.compile(r"\b(we|you|they|what|where|how|who)'(?:re)\b", re.I), r"\1 are"),
+    (re.compile(r"\b(i|we|you|they|he|she|it)'d\b", re.I), r"\1 would"),
+    (re.compile(r"\b(i|we|you|they|he|she|it|who|that)'ll\b", re.I), r"\1 will"),
+    (re.compile(r"\bi'?m\b", re.I), "i am"),
+    (re.compile(r"\b(do|did|does|is|are|was|were|have|has|had|could|would)n't\b", re.I), r"\1 not"),
+)
+_PLACES = (
+    r"(?:different |various )?"
+    r"(?:cit(?:y|ies)|towns?|countr(?:y|ies)|places?|locations?|regions?|villages?|states?|continents?)"
+)
+_TIMES = r"(?:years?|months?|dates?|days?(?: of the week)?|seasons?|weeks?|decades?)"
+_CAMERAS = r"(?:[\w-]+ )?(?:cameras?|phones?|smartphones?|lens(?:es)?)"
+_LEADS: tuple[tuple[Kind, str], ...] = (
+    ("find", r"(?:can|could) you (?:see|find|show|get) me\b"),
+    (
+        "whether",
+        r"(?:can|could) (?:you|i|one|we) (?:see|spot|find)\b|would you happen to have\b"
+        r"|(?:is it|it is) true(?: that)?",
+    ),
+    ("count", r"(?:in |on |of )?how (?:many(?: times)?|much|often)\b"),
+    ("count", r"(?:what is )?(?:the )?(?:total |overall )?(?:number|count|amount) of\b"),
+    ("count", r"count\b(?: up)?(?: how many)?"),
+    ("when", r"(?:since |until )?when(?: exactly)?\b|how long ago\b"),
+    (
+        "when",
+        rf"(?:in |on |at |from |since )?(?:what|which) {_TIMES}\b"
+        r"|(?:at |around )?what time(?: of (?:the )?(?:day|year))?\b",
+    ),
+    ("where", rf"where(?: exactly| else)?\b|(?:in |at |from |near |to |through )?(?:what|which) {_PLACES}\b"),
+    ("camera", rf"(?:with |by |on |using )?(?:what|which) {_CAMERAS}\b"),
+    ("find", r"which of (?:them|those|these)\b"),
+    ("find", rf"(?:what|which)(?: of (?:my|our|the|all)(?: the)?)? (?:{_THING}|ones?)\b"),
+    (
+        "find",
+        r"(?:show|find|give|list|get|fetch|bring|display|open|pull up|search(?: for)?|look for|send|pick|choose)\b"
+        r"(?: me| us)?",
+    ),
+    (
+        "find",
+        r"(?:let me see|i (?:would )?(?:want|like|love|wish|need)(?: to (?:see|find|look at|have|get))?"
+        r"|i am (?:looking|searching) for)\b",
+    ),
+    ("find", r"(?:do you see|see|view|look at)\b"),
+    (
+        "whether",
+        r"(?:are |is |was |were |have |has |had |do |does |did |will |would )(?:there\b)?"
+        rf"|got any\b|any(?= {_THING}\b)",
+    ),
+    ("whether", r"(?:whether|if)\b"),
+    ("what", r"tell (?:me|us) about\b|describe\b|explain\b|summari[sz]e\b"),
+    ("what", r"(?:in |on |at |with |for |to |of |from )?(?:what|which|who|whom|whose|how|why)\b"),
+)
+_KINDS = [(kind, re.compile(rf"(?:{pattern})[\s,]*", re.IGNORECASE)) for kind, pattern in _LEADS]
+_COLOUR = re.compile(
+    r"(?:in |of )?(?:what|which) colou?rs?\b|\bcolou?rs? (?:is|are|was|were|did|do|does|has|have)\b"
+    r"|\bcolou?r of\b",
+    re.I,
+)
+_TEXT = re.compile(
+    r"\bwhat (?:does|do|did|is|was) .*\b(?:says?|said|read|written|spell|stand)\b"
+    r"|\bwhat (?:is|was|stands) written\b"
+    r"|\b(?:text|words?|writing|inscription|name|number|price|title|total) (?:on|of|in) (?:the|my|our|this|that|a)\b"
+    r"|\bwhat is the (?:text|writing|price|title)\b",
+    re.IGNORECASE,
+)
+_WHO = re.compile(r"^(?:with |for |to )?who(?:m|se)?\b", re.IGNORECASE)
+_DOING = re.compile(r"\b(?:doing|going on|happening|up to)\b", re.IGNORECASE)
+_SORTS = re.compile(
+    r"\b(?:different |various )?(?:kinds?|types?|sorts?|breeds?|species|brands?|makes?|models?|names?) of\b",
+    re.I,
+)
+_FIRST = r"(?:very )?first|earliest|oldest"
+_LAST = r"(?:very )?last|latest|newest|most recent"
+_WHICH = re.compile(
+    rf"\b(?:(?P<first>{_FIRST})|(?P<last>{_LAST}))\b(?:\s+ever\b)?(?=\s+(?:ever|times?|ones?|{_THING}|saw|see|seen|photograph(?:ed)?"
+    r"|go|went|visit(?:ed)?|take|took|taken|have|had|been|in my|of my|in the library)\b|\W*$)",
+    re.IGNORECASE,
+)
+_OLD = re.compile(r"\b(?:(?P<first>earliest|oldest)|(?P<last>latest|newest|most recent))\b", re.IGNORECASE)
+_ACTS = {
+    "eat": ("food", "eating"), "ate": ("food", "eating"), "eaten": ("food", "eating"),
+    "dine": ("food", "dining"), "dined": ("food", "dining"), "cook": ("food", "cooking"),
+    "cooked": ("food", "cooking"), "drink": ("drinks", "drinking"), "drank": ("drinks", "drinking"),
+    "drunk": ("drinks", "drinking"), "wear": ("clothes", "wearing"), "wore": ("clothes", "wearing"),
+    "worn": ("clothes", "wearing"), "drive": ("vehicles", "driving"), "drove": ("vehicles", "driving"),
+    "driven": ("vehicles", "driving"), "ride": ("vehicles", "riding"), "rode": ("vehicles", "riding"),
+    "play": ("games", "playing"), "played": ("games", "playing"), "read": ("books", "reading"),
+}  # fmt: skip
+"""Verbs -> what is asked for when they have no object, and what someone is seen doing."""
+_GLUE = (
+    "in on at of to from with without by near under over above below behind beside between among "
+    "against around across along through into onto towards inside outside next a an the and or but for "
+    "as about up down off out while during like where who which than"
+)
+GLUE = frozenset(_GLUE.split())
+_ASKING = (
+    "i me we us you he she it they them my mine our ours your yours his her hers its their theirs am is "
+    "are was were be been being do does did done have has had having will would can could should may "
+    "might must shall there here ever never again also just only really exactly actually yet already "
+    "ago please thanks thank not take took taken taking see saw seen get got gotten go went gone visit "
+    "visited photograph photographed photographs shoot capture captured show shows showing shown depict "
+    "depicts contain contains feature features featuring look looked looking looks find found make made "
+    "grow grows growing live lives bought buy happen happened happening served serve called named use "
+    "used using need want say says said know happen visible pictured own owned photo photos picture "
+    "pictures pic pics image images img imgs shot shots snapshot snapshots snap snaps library album "
+    "collection different various ones one most any some all every each this these those anything that "
+    "something anyone anybody someone somebody everyone everybody everything thing things stuff many "
+    "much several few lots lot total when what whose whom how why times time doing going stand stands "
+    "written spent exist exists"
+)
+ASKING = frozenset(_ASKING.split())
+_EDGES = frozenset("'\"`´‘’“”„«»()[]{}<>…·•¿¡*_~^|\\/+=@#$%&-–—.,;:!?。，！？、；：")
+MOST_CHARACTERS = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A question, understood as far as rules go."""
+
+    kind: Kind | None
+    """None where nothing tells: a few keywords, or the rest of an earlier question."""
+    words: str
+    subject: str
+    which: Which | None = None
+    aspect: Aspect | None = None
+    goes_on: bool = False
+    """Whether it begins as what continues a question: "and in Norway?"."""
+    bare: bool = False
+    """Whether it only tells what kind of answer is wanted: "how many?"."""
+    joint: str = ""
+    """The preposition that its words begin with, with an article: "in the"."""
+
+
+def spelled(text: str) -> str:
+    """The text on one line, with plain quotes and without contractions and what cannot be seen."""
+    text = "".join(
+        " " if unicodedata.category(c) in ("Cc", "Zl", "Zp", "Zs", "Cs") else c
+        for c in text.translate({0x2019: "'", 0x2018: "'", 0x02BC: "'"})
+        if unicodedata.category(c) != "Cf" or c in "\u200c\u200d"
+    )
+    for pattern, instead in _CONTRACTIONS:
+        text = pattern.sub(instead, text)
+    return " ".join(text.split())
+
+
+def aspect_of(text: str) -> Aspect | None:
+    """What of a picture a spelled question asks for."""
+    if _COLOUR.search(text):
+        return "colour"
+    if _TEXT.search(text):
+        return "text"
+    polite = _without_politeness(text)[0]
+    if _WHO.match(polite):
+        return "who"
+    return "doing" if _DOING.search(text) else None
+
+
+def read(text: str) -> Reading:
+    """A spelled question whose conditions were taken out."""
+    aspect = aspect_of(text)
+    text, goes_on = _without_politeness(text)
+    kind: Kind | None = None
+    lead = ""
+    for candidate, pattern in _KINDS:
+        found = pattern.match(text)
+        if found:
+            kind, lead, text = candidate, found[0].lower(), text[found.end() :]
+            break
+    if kind == "whether" and lead.startswith(("do ", "does ", "did ")) and _POLITE_ASK.match(text):
+        kind, text = "find", _POLITE_ASK.sub("", text, count=1)
+    which, text = _which(kind, lead, text)
+    text = _SORTS.sub(" ", text)
+    if aspect == "colour":
+        text = _COLOUR.sub(" ", text)
+    tokens = [token for part in text.split() if (token := _stripped(part))]
+    words, subject = _named(tokens, kind, aspect)
+    return Reading(
+        kind, words, subject, which, aspect, goes_on,
+        bare=kind is not None and all(token.lower() in _THERE for token in tokens),
+        joint=_joint(tokens),
+    )  # fmt: skip
+
+
+_POLITE_ASK = re.compile(r"(?:you (?:mind|want to) )?show(?:ing)? me\b", re.IGNORECASE)
+
+
+def _without_politeness(text: str) -> tuple[str, bool]:
+    goes_on = False
+    text = text.lstrip(" ,;:.!?-")
+    while True:
+        polite = _POLITE.match(text)
+        again = None if polite else _AGAIN.match(text)
+        found = polite or again
+        if not found or found.end() == 0:
+            return text, goes_on
+        goes_on = goes_on or again is not None
+        text = text[found.end() :]
+
+
+def _which(kind: Kind | None, lead: str, text: str) -> tuple[Which | None, str]:
+    if lead.startswith("since when"):
+        return "first", text
+    if lead.startswith("how long ago"):
+        return "last", text
+    if kind in ("count", "whether"):
+        return None, text
+    found = _WHICH.search(text) or _OLD.search(text)
+    if found is None:
+        return None, text
+    return ("first" if found["first"] else "last"), f"{text[: found.start()]} {text[found.end() :]}"
+
+
+def _named(tokens: list[str], kind: Kind | None, aspect: Aspect | None) -> tuple[str, str]:
+    """The words to search for, and what the question is about."""
+    kept, instead = _acted(tokens) if kind not in (None, "find") else (tokens, "")
+    kept = [token for token in kept if token.lower() not in ASKING]
+    if aspect == "who" and not _TAKERS.intersection(token.lower() for token in tokens):
+        kept = ["people", *kept]
+    kept = _trimmed(kept)
+    words = " ".join(kept)
+    if len(words) > MOST_CHARACTERS:
+        words = words[:MOST_CHARACTERS].rpartition(" ")[0] or words[:MOST_CHARACTERS]
+    return words, instead or (" ".join(_head(kept)) if kind == "what" else words)
+
+
+def _acted(tokens: list[str]) -> tuple[list[str], str]:
+    """Verbs without an object become what is asked for: of "what did we eat" it is food.
+
+    One that somebody does becomes what they are seen doing, and one with an object falls away.
+    """
+    kept: list[str] = []
+    instead = ""
+    for place, token in enumerate(tokens):
+        act = _ACTS.get(token.lower())
+        if act is None:
+            kept.append(token)
+            continue
+        behind = tokens[place + 1 : place + 2]
+        has_object = bool(behind) and (not _empty(behind[0]) or behind[0].lower() in _ARTICLES)
+        asked_for = bool(tokens) and not _empty(tokens[0])  # "what fruit did we eat"
+        if has_object or asked_for:
+            continue
+        somebody = any(not _empty(word) for word in kept)
+        kept.append(act[1] if somebody else act[0])
+        instead = instead or act[0]
+    return kept, instead
+
+
+def _joint(tokens: list[str]) -> str:
+    end = next((place for place, token in enumerate(tokens) if token.lower() not in GLUE), len(tokens))
+    return " ".join(tokens[:end]).lower()
+
+
+_THERE = frozenset({"is", "are", "was", "were", "there", "total", "in", "exactly", "then", "else"})
+_TAKERS = frozenset({"took", "shot", "made", "photographed"})
+_ARTICLES = frozenset({"a", "an", "the", "any", "some"})
+
+
+def _empty(word: str) -> bool:
+    return word.lower() in GLUE or word.lower() in ASKING
+
+
+def _head(words: list[str]) -> list[str]:
+    """What stands before the first preposition."""
+    end = next((place for place, word in enumerate(words) if place and word.lower() in GLUE), len(words))
+    return words[:end]
+
+
+def _trimmed(words: list[str]) -> list[str]:
+    """Without prepositions and articles that join nothing."""
+    start, end = 0, len(words)
+    while start < end and words[start].lower() in GLUE:
+        start += 1
+    while end > start and words[end - 1].lower() in GLUE:
+        end -= 1
+    kept: list[str] = []
+    for word in words[start:end]:
+        if kept and word.lower() in GLUE and kept[-1].lower() == word.lower():
+            continue
+        kept.append(word)
+    return kept
+
+
+def _stripped(token: str) -> str:
+    """A word without the signs around it; nothing that means something in the grammar of queries is left."""
+    start, end = 0, len(token)
+    while start < end and token[start] in _EDGES:
+        start += 1
+    while end > start and token[end - 1] in _EDGES:
+        end -= 1
+    return token[start:end].replace('"', "")
+
+
+def as_named(subject: str) -> str:
+    """A subject as a sentence names it: `lion` is "a lion", `dogs in the snow` stays as it is."""
+    words = plain(subject).split()
+    head = _head(words)
+    if not head:
+        return ""
+    named = " ".join(head)
+    counted = head[0].lower() in _COUNTED or head[0].endswith("ing") or "'" in named
+    if not counted and not named[:1].isupper() and named == single(named):
+        named = with_article(named)
+    return " ".join([named, *words[len(head) :]])
+
+
+_COUNTED = _ARTICLES | {"two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "people"}

@@ -1,0 +1,109 @@
+"""The searches of a plan, and one list of what they found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from retrieval.answers.limits import narrowed, passing
+from retrieval.db.circumstances import circumstances
+from retrieval.query.terms import Query
+
+if TYPE_CHECKING:
+    from retrieval.answers.limits import Limits
+    from retrieval.answers.shapes import Inquiry, Search
+    from retrieval.protocols import Progress
+    from retrieval.state import State
+    from retrieval.types import Hit
+
+
+@dataclass(slots=True)
+class Found:
+    """What one or several searches found: pictures with their chance, best first."""
+
+    chances: dict[int, float] = field(default_factory=dict)
+    closest: list[Hit] = field(default_factory=list)
+    """What came nearest below the cut-off."""
+    cutoff: float = 0.0
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def ids(self) -> list[int]:
+        return list(self.chances)
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How to search: as many as `limit` by words, after a second look for at most `seconds`."""
+
+    limit: int
+    rerank: str | None = None
+    seconds: float | None = None
+    progress: Progress | None = None
+
+
+def searched(state: State, inquiry: Inquiry, search: Search, way: Way) -> tuple[Found, Limits]:
+    """One search of a plan, within what the person allowed."""
+    limits = narrowed(inquiry.where, search.where)
+    if not limits.possible:
+        return Found(), limits
+    if not search.words.strip():
+        return _listed(state, limits), limits
+    from retrieval.asking import DATED, Asked
+    from retrieval.asking import search as ask
+
+    query = Query.text(search.words).checked()
+    asked = Asked(
+        limit=max(way.limit, DATED) if limits.also else way.limit,
+        where=limits.where,
+        rerank=way.rerank,
+        rerank_seconds=way.seconds,
+        progress=way.progress,
+    )
+    hits = ask(state, query, asked)
+    found, closest = list(hits), list(hits.closest)
+    if limits.also:
+        with state.snapshot() as reader:
+            allowed = set(passing(reader, limits.also).tolist())
+        found = [hit for hit in found if hit.image_id in allowed]
+        closest = [hit for hit in closest if hit.image_id in allowed]
+    chances = {hit.image_id: hit.match for hit in found[: way.limit]}
+    return Found(chances, closest, hits.cutoff, list(hits.notes)), limits
+
+
+def _listed(state: State, limits: Limits) -> Found:
+    """Every picture that passes, the latest first."""
+    if any(part.tags for part in limits.every):
+        with state.snapshot():
+            state.view(state.active(), limits.where)  # says so where there is no such tag
+    with state.snapshot() as reader:
+        ids = passing(reader, limits.where).tolist()
+        if limits.also:
+            allowed = set(passing(reader, limits.also).tolist())
+            ids = [image_id for image_id in ids if image_id in allowed]
+        times = {row.image_id: row.taken_at or "" for row in circumstances(reader, ids)}
+    ordered = sorted(ids, key=lambda image_id: (times.get(image_id, ""), -image_id), reverse=True)
+    return Found(dict.fromkeys(ordered, 1.0))
+
+
+def joined(parts: Sequence[tuple[Search, Found]]) -> Found:
+    """All that was found, the best chance of each picture counting.
+
+    Beside searches for something, one without words only widens: what it lists comes last.
+    """
+    if len(parts) == 1:
+        return parts[0][1]
+    worded = [found for search, found in parts if search.words.strip()]
+    cutoff = max((found.cutoff for found in worded), default=0.0)
+    chances: dict[int, float] = {}
+    for search, found in parts:
+        widens = bool(worded) and not search.words.strip()
+        for image_id, chance in found.chances.items():
+            chance = cutoff if widens else chance
+            chances[image_id] = max(chance, chances.get(image_id, 0.0))
+    closest = sorted((hit for _, found in parts for hit in found.closest), key=lambda hit: -hit.match)
+    nearest = list({hit.image_id: hit for hit in closest if hit.image_id not in chances}.values())
+    notes = list(dict.fromkeys(note for _, found in parts for note in found.notes))
+    ordered = sorted(chances.items(), key=lambda item: -item[1])
+    return Found(dict(ordered), nearest, cutoff, notes)

@@ -1,0 +1,324 @@
+"""Models behind an OpenAI-compatible chat endpoint: Ollama, vLLM, llama.cpp's server, hosted ones.
+
+Pictures and the key go to the host that the person named and to no other: redirects are not
+followed. Nothing takes longer than its time: every chat has a thread of its own, and whoever
+asks stops waiting when the time is over, whatever the server, the network or the name service do.
+No exception of the HTTP library gets out, since it holds the request and with it the key.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+
+from retrieval import config
+from retrieval.captioners import failures, wire
+from retrieval.captioners.address import MODEL, Address, address
+from retrieval.captioners.failures import Failure
+from retrieval.captioners.in_time import Tell, in_time
+from retrieval.errors import ModelUnavailable
+from retrieval.speech import Reply
+
+if TYPE_CHECKING:
+    from retrieval.speech import Chat
+
+BATCH = 4
+"""Chats that are under way at a time: what servers of one's own are set up for."""
+CONNECT_SECONDS = 5.0
+STALL_SECONDS = 30.0
+"""Silence within an answer that counts as its end. The first word may take all the time there is:
+servers load a model when it is first asked for, and stop loading when nobody waits any more."""
+LIST_SECONDS = 10.0
+GRACE_SECONDS = 0.2
+RETRIES = 3
+BACK_OFF = 0.5
+"""Seconds before the first retry, twice as many before each further one; times 0.5 to 1.5."""
+THINKING_TOKENS = 2048
+"""Added where a model spends all its tokens on thinking aloud."""
+
+_SEES = re.compile(
+    r"vl\b|vl[-:_\d]|vlm|llava|vision|gemma-?[34]|pixtral|moondream|minicpm-?v|-4o|omni", re.IGNORECASE
+)
+
+
+def load_endpoint(rest: str) -> EndpointSpeaker:
+    """The model `rest` of the endpoint that the environment names; nothing is asked of it yet."""
+    return EndpointSpeaker(address(), rest.strip() or os.environ.get(MODEL, "").strip())
+
+
+class EndpointSpeaker:
+    """A model behind a chat endpoint. Where it is not named, the server is asked what it has.
+
+    `ModelUnavailable` means that asking again is of no use until something was done about it;
+    any other `ModelError` is about the chats that were asked.
+    """
+
+    batch_size = BATCH
+
+    def __init__(self, where: Address, model: str = "") -> None:
+        self._where = where
+        self._root = where.base
+        self._model = model
+        self._choice = ""
+        self._lacks: set[str] = set()
+        """What this server was found not to take."""
+        self._room = 0
+        self._lock = threading.RLock()
+        self._client: httpx2.Client | None = None
+
+    def __repr__(self) -> str:
+        return f"<{self._model or 'a model'} at {self._where.shown}>"
+
+    @property
+    def id(self) -> str:
+        """The model's name alone: the same model on another machine says the same."""
+        if self._model:
+            return f"endpoint:{self._model}"
+        deadline = time.monotonic() + LIST_SECONDS
+        named = in_time(
+            [lambda _tell, _stop: self._model_by(deadline)],
+            workers=1,
+            deadline=deadline + GRACE_SECONDS,
+            fatal=lambda _: True,
+        )[0].result
+        model, failure = named or ("", failures.late(self._where))
+        if failure is not None:
+            raise failure.error
+        return f"endpoint:{model}"
+
+    @property
+    def note(self) -> str:
+        return " ".join(filter(None, (self._where.note, self._choice)))
+
+    def reply(
+        self,
+        chats: Sequence[Chat],
+        *,
+        max_tokens: int = 256,
+        seconds: float | None = None,
+        temperature: float = 0.0,
+        seed: int = 0,
+        on_text: Callable[[str], None] | None = None,
+    ) -> list[Reply]:
+        """What the model says in each chat; what is not said in time is cut off.
+
+        Where the time brings no word in any chat, that is a `ModelError`.
+        """
+        deadline = time.monotonic() + (config.REPLY_SECONDS if seconds is None else max(seconds, 0.01))
+        settings = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed}
+        found = in_time(
+            [partial(self._ask, chat, settings, deadline) for chat in chats],
+            workers=BATCH,
+            deadline=deadline + GRACE_SECONDS,
+            fatal=lambda came: isinstance(came, Failure) and not came.late,
+            on_text=on_text if len(chats) == 1 else None,
+        )
+        replies = []
+        for came in found:
+            if isinstance(came.result, Failure) and not came.result.late:
+                raise came.result.error
+            said = self._where.redacted(wire.whole(came.told)).strip()
+            replies.append(came.result if isinstance(came.result, Reply) else Reply(said, complete=False))
+        if chats and not any(reply.text or reply.complete for reply in replies):
+            raise failures.late(self._where).error
+        return replies
+
+    def _ask(
+        self, chat: Chat, settings: dict[str, Any], deadline: float, tell: Tell, stop: threading.Event
+    ) -> Reply | Failure:
+        """One chat, asked again where that may help and nothing was said yet."""
+        retries = 0
+        while True:
+            model, failure = self._model_by(deadline)
+            came = failure or self._attempt(chat, model, settings, deadline, tell, stop)
+            if isinstance(came, Reply):
+                return came
+            if came.otherwise:
+                continue
+            wait = came.wait
+            if wait is None:
+                wait = BACK_OFF * 2**retries * random.uniform(0.5, 1.5)
+            if not came.again or retries == RETRIES or time.monotonic() + wait >= deadline or stop.wait(wait):
+                return came
+            retries += 1
+
+    def _attempt(
+        self,
+        chat: Chat,
+        model: str,
+        settings: dict[str, Any],
+        deadline: float,
+        tell: Tell,
+        stop: threading.Event,
+    ) -> Reply | Failure:
+        with self._lock:
+            lacks, root, room = set(self._lacks), self._root, self._room
+        body = wire.request(model, chat, settings, lacks, room)
+        received = wire.Received()
+        try:
+            with self._sent("POST", f"{root}/chat/completions", deadline, body) as response:
+                if response.status_code != 200:
+                    return self._refused(response, body, root, deadline)
+                if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+                    return failures.broken(self._where, "sent its reply compressed, unasked")
+                for data in response.iter_raw():
+                    for piece in received.feed(data):
+                        tell(piece)
+                    if received.done or received.problem or stop.is_set() or time.monotonic() > deadline:
+                        break
+                else:
+                    for piece in received.end():
+                        tell(piece)
+        except httpx2.HTTPError as error:
+            if not received.begun:
+                return self._unsent(error, deadline)
+        text = self._where.redacted(received.text)
+        if received.begun:
+            return Reply(text, received.prompt_tokens, received.tokens, received.complete)
+        if received.problem:
+            return failures.broken(self._where, received.problem, again=received.status in failures.PASSING)
+        if received.complete:
+            return Reply(text, received.prompt_tokens, received.tokens)
+        if received.finish is None:
+            late = time.monotonic() > deadline
+            return failures.late(self._where) if late else failures.cut(self._where)
+        with self._lock:
+            spent, self._room = self._room > room or room == THINKING_TOKENS, THINKING_TOKENS
+        # Cut off at its length without a word: it thought aloud, and needs room for that.
+        return failures.wordless(self._where, otherwise=not spent)
+
+    @contextmanager
+    def _sent(
+        self, method: str, url: str, deadline: float, body: dict[str, Any] | None = None
+    ) -> Iterator[httpx2.Response]:
+        """An answer as it begins; from then on less silence is borne than before."""
+        left = max(0.01, deadline - time.monotonic())
+        stall = min(STALL_SECONDS, left)
+        timeout = {"connect": min(CONNECT_SECONDS, left), "read": left, "write": stall, "pool": left}
+        headers = {"Authorization": self._where.authorization} if self._where.authorization else {}
+        extensions: Any = {"timeout": timeout}
+        with self._connected().stream(
+            method, url, json=body, headers=headers, extensions=extensions
+        ) as response:
+            timeout["read"] = stall
+            yield response
+
+    def _connected(self) -> httpx2.Client:
+        with self._lock:
+            if self._client is not None:
+                return self._client
+            # Where nothing is encrypted, the authorities are not read from disk: that takes longer than asking.
+            bare = self._where.local and not self._where.encrypted
+            try:
+                # No connection is kept: one that a server has closed meanwhile would only fail the next chat.
+                self._client = httpx2.Client(
+                    headers={"Accept-Encoding": "identity", "User-Agent": config.APP},
+                    trust_env=not self._where.local,
+                    verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if bare else True,
+                    limits=httpx2.Limits(max_keepalive_connections=0),
+                )
+                return self._client
+            except (ImportError, ValueError, OSError, httpx2.InvalidURL) as error:
+                kind = type(error).__name__
+        raise ModelUnavailable(
+            f"The proxy or the certificates that the environment names cannot be used ({kind}). "
+            "Look at HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE."
+        )
+
+    def _unsent(self, error: httpx2.HTTPError, deadline: float) -> Failure:
+        """Why nothing came; the exception itself goes no further, as it holds the request."""
+        if isinstance(error, httpx2.ReadTimeout | httpx2.WriteTimeout):
+            if time.monotonic() >= deadline - GRACE_SECONDS:
+                return failures.late(self._where)
+            return failures.broken(self._where, f"went silent for {STALL_SECONDS:g} seconds", again=True)
+        if isinstance(error, httpx2.ReadError | httpx2.WriteError | httpx2.RemoteProtocolError):
+            return failures.cut(self._where)
+        return failures.down(self._where, error)
+
+    def _refused(
+        self, response: httpx2.Response, body: dict[str, Any], root: str, deadline: float
+    ) -> Failure:
+        status = response.status_code
+        said = self._body(response, deadline)
+        message, parameter = wire.complaint(said)
+        if status in (400, 422) and (name := wire.unwanted(message, parameter, body)):
+            with self._lock:
+                self._lacks.add(name)
+            return failures.refused(self._where, status, message, otherwise=True)
+        if status in (404, 405) and self._other_root(root):
+            return failures.refused(self._where, status, message, otherwise=True)
+        if status in (400, 404) and (status == 404 or failures.misses_model(message)):
+            names, failure = self._listed(deadline)
+            return failures.no_model(self._where, body["model"], names, failure is None, message)
+        return failures.refused(
+            self._where,
+            status,
+            message,
+            location=response.headers.get("Location", ""),
+            retry_after=response.headers.get("Retry-After", ""),
+        )
+
+    def _body(self, response: httpx2.Response, deadline: float) -> bytes:
+        data = bytearray()
+        for part in response.iter_raw():
+            data += part
+            if len(data) > wire.MAX_BODY or time.monotonic() > deadline:
+                break
+        return bytes(data)
+
+    def _other_root(self, root: str) -> bool:
+        """Whether to ask again below /v1, where an address without it does not answer."""
+        with self._lock:
+            if self._root != root:
+                return True
+            if root == self._where.base and not re.search(r"/v\d+\w*$", root):
+                self._root = f"{root}/v1"
+                return True
+            self._root = self._where.base
+            return False
+
+    def _model_by(self, deadline: float) -> tuple[str, Failure | None]:
+        """The model to ask; the first of the server's that seems to see, where none was named."""
+        with self._lock:
+            if self._model:
+                return self._model, None
+            names, failure = self._listed(deadline)
+            if failure is not None:
+                return "", failure
+            if not names:
+                return "", failures.unnamed(self._where)
+            self._model = next(filter(_SEES.search, names), names[0])
+            if len(names) > 1:
+                self._choice = (
+                    f"Asked {self._model}, one of {len(names)} models there; {MODEL} names another."
+                )
+            return self._model, None
+
+    def _listed(self, deadline: float) -> tuple[list[str], Failure | None]:
+        """The models that the server says it has."""
+        deadline = min(deadline, time.monotonic() + LIST_SECONDS)
+        while True:
+            with self._lock:
+                root = self._root
+            try:
+                with self._sent("GET", f"{root}/models", deadline) as response:
+                    status, said = response.status_code, self._body(response, deadline)
+                    location = response.headers.get("Location", "")
+            except httpx2.HTTPError as error:
+                return [], self._unsent(error, deadline)
+            names = wire.model_names(said) if status == 200 else []
+            if names or status not in (200, 404, 405) or not self._other_root(root):
+                break
+        if status in (200, 404, 405):
+            return names, None
+        return [], failures.refused(self._where, status, wire.complaint(said)[0], location=location)

@@ -1,0 +1,89 @@
+"""Calls beside each other that are waited for no longer than their time, whatever holds them up."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+Tell = Callable[[str], None]
+Call = Callable[[Tell, threading.Event], T]
+"""Does the work; tells of text as it comes, and stops soon once the event is set."""
+
+
+@dataclass
+class Came(Generic[T]):
+    """What came of a call: its result, if it had one in time, and the text that it told of."""
+
+    result: T | None = None
+    told: str = ""
+
+
+def in_time(
+    calls: Sequence[Call[T]],
+    *,
+    workers: int,
+    deadline: float,
+    fatal: Callable[[T], bool],
+    on_text: Tell | None = None,
+) -> list[Came[T]]:
+    """What comes of each call by `deadline` (of `time.monotonic`), or until one result is fatal.
+
+    The calls run in threads of their own that nothing waits for: a name service, a socket or a server
+    can hold one up for as long as it likes. What a call raises is raised here. `on_text` runs
+    in the caller's thread.
+    """
+    inbox: queue.SimpleQueue[tuple[int, str | _Done[T] | Exception]] = queue.SimpleQueue()
+    stop = threading.Event()
+    todo = iter(range(len(calls)))
+    turn = threading.Lock()
+
+    def work() -> None:
+        while not stop.is_set():
+            with turn:
+                at = next(todo, -1)
+            if at < 0:
+                return
+            came: _Done[T] | Exception
+            try:
+                came = _Done(calls[at](lambda text, at=at: inbox.put((at, text)), stop))
+            except Exception as error:
+                came = error
+            inbox.put((at, came))
+
+    for _ in range(min(workers, len(calls))):
+        threading.Thread(target=work, name="in-time", daemon=True).start()
+    found: list[Came[T]] = [Came() for _ in calls]
+    texts: list[list[str]] = [[] for _ in calls]
+    missing = len(calls)
+    try:
+        while missing:
+            try:
+                at, came = inbox.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                break
+            if isinstance(came, Exception):
+                raise came
+            if isinstance(came, str):
+                texts[at].append(came)
+                if on_text is not None:
+                    on_text(came)
+                continue
+            found[at].result = came.result
+            missing -= 1
+            if fatal(came.result):
+                break
+    finally:
+        stop.set()
+    for one, parts in zip(found, texts, strict=True):
+        one.told = "".join(parts)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Done(Generic[T]):
+    result: T

@@ -1,0 +1,233 @@
+"""`search describe`: pictures in words, one by one or the whole library."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from retrieval.commands.options import echo_json, filter_options, json_option, reading_options, safe
+from retrieval.errors import ImageError, QueryError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from retrieval.catalog import Catalog
+    from retrieval.describing.alt import AltReport
+    from retrieval.describing.report import DescribeReport
+    from retrieval.protocols import Captioner
+    from retrieval.query.filters import Filter
+    from retrieval.query.terms import Picture
+    from retrieval.speech import Style
+    from retrieval.types import Description
+
+SHOWN_FAILED = 5
+
+
+@click.command()
+@click.argument("images", nargs=-1, metavar="IMAGE...")
+@reading_options
+@click.option(
+    "--captioner", metavar="NAME",
+    help="Who describes: describer (built in), endpoint[:MODEL], local[:MODEL], blip. "
+    "Default: endpoint where SEARCH_ENDPOINT is set, else describer.",
+)  # fmt: skip
+@click.option("--library", is_flag=True, help="Describe all pictures of the catalog, and keep that.")
+@click.option("--again", is_flag=True, help="With --library: also those described before.")
+@click.option(
+    "--candidates", type=click.IntRange(1, 16), default=1, show_default=True, metavar="N",
+    help="With --library: offer N captions a picture, and keep only what the matcher agrees with.",
+)  # fmt: skip
+@click.option(
+    "--matcher", metavar="NAME",
+    help="What checks captions: blip_itm or encoder. Default: blip_itm where it is here, else encoder.",
+)  # fmt: skip
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="With --library: at most N pictures.")
+@filter_options
+@click.option(
+    "--alt-text", "places", multiple=True, metavar="OUT",
+    help="Describe for screen readers, into OUT.json, OUT.csv or, for xmp, a file beside each picture.",
+)  # fmt: skip
+@click.option("--write", is_flag=True, help="With --alt-text: write it into the pictures themselves.")
+@click.option("--allow-url", is_flag=True, help="Let pictures be given by web address: http:// or https://")
+@json_option
+def describe(
+    images: tuple[str, ...],
+    catalog: str | None,
+    no_server: bool,  # noqa: ARG001
+    captioner: str | None,
+    library: bool,
+    again: bool,
+    candidates: int,
+    matcher: str | None,
+    limit: int | None,
+    where: Filter,
+    places: tuple[str, ...],
+    write: bool,
+    allow_url: bool,
+    as_json: bool,
+) -> None:
+    """Put pictures into words, each with its tags.
+
+    The built-in describer goes by tags, texts and metadata; models that look at the picture
+    need the extra 'vlm' or an endpoint. With --library the whole catalog is described, and found
+    by it; only what is new is done, and the same command goes on after an interruption.
+
+    \b
+    search describe ~/Pictures/beach.jpg
+    search describe beach.jpg --captioner local:HuggingFaceTB/SmolVLM-256M-Instruct
+    search describe --library --captioner endpoint --candidates 3
+    search describe --library --alt-text alt.csv --in ~/Pictures/website
+    """
+    from retrieval.catalog import Catalog
+
+    if bool(images) == library:
+        raise click.UsageError("Name pictures to describe, or describe all with --library.")
+    if not library:
+        for name, given in {
+            "--again": again,
+            "--candidates": candidates != 1,
+            "--matcher": matcher,
+            "--limit": limit,
+            "Filters": where,
+        }.items():
+            if given:
+                raise click.UsageError(f"{name} goes with --library.")
+    if write and not places:
+        raise click.UsageError("--write goes with --alt-text: say what else is written, or --alt-text xmp.")
+    for place in places:
+        from retrieval.describing.alt import check_alt_place
+
+        check_alt_place(place, write=write)
+    from retrieval.captioners import load_captioner
+
+    style: Style = "alt" if places else "caption"
+    speaker = load_captioner(captioner)
+    if speaker.note:  # before anything is sent anywhere
+        click.echo(safe(speaker.note), err=True)
+    with Catalog(catalog) as opened:
+        if library:
+            report, stopped_by = _library(
+                opened,
+                captioner=speaker,
+                style=style,
+                where=where,
+                again=again,
+                candidates=candidates,
+                matcher=matcher,
+                limit=limit,
+            )
+            if report.interrupted:
+                _report(report, as_json=as_json)
+                click.get_current_context().exit(128 + stopped_by)
+            written = [
+                _written(opened.descriptions(where=where, style=style), place, write=write)
+                for place in places
+            ]
+            if as_json:
+                echo_json(one.as_dict() for one in opened.descriptions(where=where, style=style))
+            _report(report, written, as_json=as_json)
+            return
+        found: list[Description] = []
+        try:
+            failed = _each(opened, images, speaker, style, found, allow_url=allow_url, as_json=as_json)
+        finally:  # also of those before a model went away
+            _tell_written([_written(found, place, write=write) for place in places if found])
+    if failed:
+        click.get_current_context().exit(1)
+
+
+def _library(opened: Catalog, **options: Any) -> tuple[DescribeReport, int]:
+    """Run over the library until it is done or a signal comes, which is given too."""
+    from indexer.stopping import StopSignals
+    from retrieval.show.progress import ProgressLine
+
+    with ProgressLine(sys.stderr, doing="Describing") as line, StopSignals() as stop:
+        report = opened.describe_library(progress=line, stopped=stop.is_set, **options)
+    return report, stop.signal or signal.SIGINT
+
+
+def _each(
+    opened: Catalog,
+    images: Sequence[str],
+    speaker: Captioner,
+    style: Style,
+    found: list[Description],
+    *,
+    allow_url: bool,
+    as_json: bool,
+) -> int:
+    """Show the pictures one by one as they are described; returns how many could not be used."""
+    from retrieval.query.terms import is_url
+
+    failed = 0
+    for name in images:
+        picture: Picture = name if is_url(name) else Path(name)
+        try:
+            one = opened.describe(picture, captioner=speaker, style=style, allow_url=allow_url)
+        except (ImageError, QueryError) as error:
+            if len(images) == 1:
+                raise
+            failed += 1
+            click.echo(f"Error: {safe(str(error))}", err=True)
+            continue
+        _show(one, name, several=len(images) > 1, said=speaker.note, as_json=as_json)
+        if one.path is not None:
+            found.append(one)
+    return failed
+
+
+def _show(one: Description, name: str, *, several: bool, said: str, as_json: bool) -> None:
+    if as_json:
+        echo_json([one.as_dict()])
+        return
+    if several:
+        click.echo(f"{safe(name if one.path is None else str(one.path))}:")
+    click.echo(safe(one.caption) or "No words were found for it.")
+    if one.tags:
+        click.echo("  " + ", ".join(f"{safe(tag.tag)} {tag.confidence:.0%}" for tag in one.tags))
+    note = one.note.removeprefix(said).strip()
+    if note:
+        click.echo(safe(note), err=True)
+
+
+def _report(report: DescribeReport, written: Sequence[AltReport] = (), *, as_json: bool) -> None:
+    if as_json:
+        places = {"alt_texts": [one.as_dict() for one in written]} if written else {}
+        echo_json([{**report.as_dict(), **places}])
+    else:
+        parts = [f"{_pictures(report.described)} described by {report.captioner} in {report.seconds:.1f} s"]
+        others = ("described before", report.unchanged), ("passed over", report.failed)
+        parts += (f"{count} {what}" for what, count in (*others, ("still to do", report.waiting)) if count)
+        click.echo(safe("; ".join(parts) + "."))
+        if report.share is not None:
+            click.echo(
+                f"Of {report.offered} captions offered, the matcher agreed with {report.kept} "
+                f"({report.share:.0%}); {_pictures(report.empty)} got none."
+            )
+        elif report.empty:
+            click.echo(f"{_pictures(report.empty)} got no words.")
+    _tell_written(written)
+
+
+def _written(descriptions: Iterable[Description], place: str, *, write: bool) -> AltReport:
+    from retrieval.describing.alt import write_alt_texts
+
+    return write_alt_texts(descriptions, place, write=write)
+
+
+def _tell_written(written: Sequence[AltReport]) -> None:
+    for report in written:
+        kept = f", {report.kept} had one already" if report.kept else ""
+        click.echo(f"{report.out}: alt texts of {_pictures(report.written)} written{kept}.", err=True)
+        for path, why in report.failed[:SHOWN_FAILED]:
+            click.echo(safe(f"{path}: {why}"), err=True)
+        if len(report.failed) > SHOWN_FAILED:
+            click.echo(f"{len(report.failed) - SHOWN_FAILED} more could not be written.", err=True)
+
+
+def _pictures(count: int) -> str:
+    return f"{count} picture{'' if count == 1 else 's'}"

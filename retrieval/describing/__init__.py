@@ -1,0 +1,1 @@
+"""Pictures in words: one by one, the whole library, and for screen readers."""
