@@ -133,7 +133,7 @@ class Naming(Protocol):
     """An encoder that has names of its own for some things, from bytes kept with each vector."""
 
     def names(self, aux: Sequence[bytes]) -> list[list[Named]]:
-        """What the main thing of each picture may be, the likeliest first; their chances add up to 1 at most."""
+        """What the main thing of each picture may be, the likeliest first; chances add up to 1 at most."""
         ...
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import io
 import os
@@ -22,7 +23,7 @@ from PIL import Image, ImageSequence, PngImagePlugin
 
 from retrieval.describing import replacing, xmp
 from retrieval.describing.alt import AltReport, write_alt_texts
-from retrieval.describing.carriers import CARRIERS
+from retrieval.describing.carriers import CARRIERS, Carrier
 from retrieval.images.blocks import find_blocks
 from retrieval.images.decode import sniff
 from tests.conftest import ROOT, draw
@@ -92,6 +93,11 @@ WRITABLE: dict[str, Callable[[], bytes]] = {
     "odd webp": lambda: saved("WEBP", Image.new("RGB", (1, 1), "red")),
     "lossless webp": lambda: saved("WEBP", lossless=True),
     "lossless webp with alpha": lambda: saved("WEBP", noise("RGBA"), lossless=True),
+    "transparent lossless webp": lambda: saved(
+        "WEBP",
+        Image.linear_gradient("L").resize((9, 7)).convert("RGBA").point(lambda value: value // 2),
+        lossless=True,
+    ),
     "webp with alpha": lambda: saved("WEBP", Image.new("RGBA", (9, 7), (1, 2, 3, 90))),
     "webp with everything": lambda: saved("WEBP", exif=EXIF, xmp=packet(), icc_profile=b"icc" * 50),
     "webp with exif": lambda: saved("WEBP", exif=EXIF),
@@ -224,9 +230,10 @@ REFUSED: dict[str, Callable[[], bytes]] = {
         saved("PNG"), text_chunk(b"iDOT", b"\0" * 28) + text_chunk(b"iTXt", PNG_HEAD + packet())
     ),
     "xmp too large": lambda: after_header(saved("PNG"), text_chunk(b"iTXt", PNG_HEAD + packet(padding=1 << 20))),
-    "two webp packets": lambda: webp_with(b"XMP \2\0\0\0abXMP \2\0\0\0ab"),
+    "two webp packets": lambda: webp_with(b"XMP \2\1\0\0" + b" " * 258, saved("WEBP", xmp=packet())),
     "signed webp": lambda: webp_with(b"C2PA\2\0\0\0ab"),
     "webp and more": lambda: saved("WEBP") + b"more",
+    "webp and a chunk more": lambda: saved("WEBP", exif=EXIF) + b"ODD \2\0\0\0ab",
     "cut webp": lambda: saved("WEBP")[:-8],
     "webp with a lying chunk": lambda: webp_with(b"ODD \xff\xff\xff\x7fab"),
     "webp of nothing": lambda: b"RIFF\4\0\0\0WEBP",
@@ -447,24 +454,69 @@ def test_new_version_is_on_the_disk_before_it_takes_the_name(
     assert steps == ["flush .search-", "replace", f"flush {tmp_path.name[:8]}"]
 
 
-@pytest.mark.parametrize("name", ["jpeg with exif", "png with xmp", "webp"])
-def test_encoded_picture_that_comes_out_different_is_not_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+@pytest.mark.parametrize("kind", ["jpeg with exif", "grey png with everything", "webp with exif", "webp"])
+@pytest.mark.parametrize("harmed", [b"Maker", b"pixels"])
+def test_picture_that_would_come_out_different_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, harmed: bytes
 ) -> None:
-    """The check is worth something: a carrier that harms a picture is found out."""
-    content = WRITABLE[name]()
+    """The check is worth something: a carrier that harms a picture, or only its EXIF, is found out."""
+    content = WRITABLE[kind]()
     (tmp_path / "a.jpg").write_bytes(content)
     form = str(sniff(content))
     carrier = CARRIERS[form]
 
     def harmful(data: bytes, layout: Any, added: bytes) -> bytes:
-        made = bytearray(carrier.put(data, layout, added))
-        made[-30] ^= 1
-        return bytes(made)
+        made = carrier.put(data, layout, added)
+        at = made.find(harmed) if harmed in made else made.rfind(data[-30:-20])
+        broken = made[:at] + bytes([made[at] ^ 1]) + made[at + 1 :]
+        if form != "PNG":
+            return broken
+        whole, start = broken[:8], 8
+        while start < len(broken):
+            end = start + 12 + int.from_bytes(broken[start : start + 4], "big")
+            body = broken[start + 4 : end - 4]
+            whole += broken[start : start + 4] + body + zlib.crc32(body).to_bytes(4, "big")
+            start = end
+        return whole
 
     monkeypatch.setitem(CARRIERS, form, carrier._replace(put=harmful))
     assert len(write_alt_texts([described(tmp_path / "a.jpg")], "xmp", write=True).failed) == 1
     assert (tmp_path / "a.jpg").read_bytes() == content
+
+
+def test_pixels_are_compared_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What decides is what a picture looks like, should the comparison of bytes miss something."""
+    picture = draw(tmp_path / "a.webp", "red", lossless=True)
+    content = picture.read_bytes()
+    carrier = CARRIERS["WEBP"]
+    other = draw(tmp_path / "b.webp", "blue", lossless=True).read_bytes()
+
+    def blind(data: bytes) -> Any:
+        return dataclasses.replace(carrier.read(data), rest=b"")
+
+    def harmful(data: bytes, layout: Any, added: bytes) -> bytes:
+        return carrier.put(other, carrier.read(other), added)
+
+    monkeypatch.setitem(CARRIERS, "WEBP", Carrier(blind, harmful))
+    assert len(write_alt_texts([described(picture)], "xmp", write=True).failed) == 1
+    assert picture.read_bytes() == content
+
+
+def test_xmp_stands_behind_the_headers_that_have_to_be_first(tmp_path: Path) -> None:
+    picture = draw(tmp_path / "a.jpg", "red", exif=EXIF, comment=b"hello")
+    write_alt_texts([described(picture)], "xmp", write=True)
+    data = picture.read_bytes()
+    places = [data.index(mark) for mark in (b"JFIF\0", b"Exif\0", XMP_HEAD, b"hello")]
+    assert places == sorted(places)
+
+
+def test_webp_says_that_it_has_xmp_and_alpha(tmp_path: Path) -> None:
+    flags = []
+    for kind in ("webp", "transparent lossless webp", "animated webp"):
+        (tmp_path / "a.webp").write_bytes(WRITABLE[kind]())
+        write_alt_texts([described(tmp_path / "a.webp")], "xmp", write=True)
+        flags.append((tmp_path / "a.webp").read_bytes()[20])
+    assert flags == [0x04, 0x14, 0x06]
 
 
 @pytest.mark.parametrize("place", ["write", "xmp", "old.xmp", "alt.json", "old.csv"])

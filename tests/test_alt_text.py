@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from retrieval.describing.alt import MAX_ALT, AltReport, check_alt_place, plain, write_alt_texts
-from retrieval.describing.list_formats import CsvList, guarded
+from retrieval.describing.list_formats import FORMATS, CsvList, guarded
 from retrieval.errors import QueryError, RetrievalError
 from retrieval.types import Description
 
@@ -283,6 +283,16 @@ def test_list_on_a_full_disk_stays_as_it_was(out: Path, monkeypatch: pytest.Monk
         write_alt_texts([described("/p/b.jpg")], out)
     assert out.read_bytes() == before
     assert os.listdir(out.parent) == [out.name]
+
+
+def test_list_that_would_lose_something_is_not_written(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_alt_texts([described("/p/a.jpg"), described("/p/b.jpg")], out)
+    before = out.read_bytes()
+    less = FORMATS[out.suffix]().dump()
+    monkeypatch.setattr(FORMATS[out.suffix], "dump", lambda content: less)
+    with pytest.raises(RetrievalError, match="was not written"):
+        write_alt_texts([described("/p/c.jpg")], out)
+    assert out.read_bytes() == before
 
 
 def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:

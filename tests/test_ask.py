@@ -132,13 +132,13 @@ def test_pictures_of_a_year_are_counted_by_the_catalog_and_no_model_is_asked(lib
 
 def test_a_count_of_what_pictures_look_like_says_where_it_draws_the_line(library: Catalog) -> None:
     answer = library.ask("How many red ones?", answerer=Scripted(kind="count"))
-    assert answer.text.startswith("3 pictures look like red [1][2][3] (match at least 50%;")
+    assert answer.text.startswith("3 pictures look like something red [1][2][3] (match at least 50%;")
 
 
 def test_times_come_in_occasions_with_their_pictures(library: Catalog) -> None:
     answer = library.ask("When was it red?", answerer=Scripted(kind="when"))
     assert answer.text == (
-        "3 pictures that look like red were taken on 1 June 2021 [1] and on 2 and 3 July 2022 [2][3]."
+        "3 pictures that look like something red were taken on 1 June 2021 [1] and on 2 and 3 July 2022 [2][3]."
     )
     assert names(answer)[0] == "a.jpg"
     assert sorted(names(answer)) == ["a.jpg", "b.jpg", "c.jpg"]
@@ -151,7 +151,7 @@ def test_the_first_and_the_last_are_found_by_their_dates(
     library: Catalog, which: str, day: str, name: str
 ) -> None:
     answer = library.ask("When?", answerer=Scripted(kind="when", which=which))
-    assert answer.text == f"The {which} of 3 pictures that look like red was taken on {day} [1]."
+    assert answer.text == f"The {which} of 3 pictures that look like something red was taken on {day} [1]."
     assert names(answer) == [name]
 
 
@@ -161,19 +161,19 @@ def test_the_time_of_a_file_is_told_from_the_time_of_a_picture(library: Catalog)
     assert answer.citations[0].taken_at is None
     both = Scripted(Search("green"), Search("blue"), kind="when")
     assert library.ask("When?", answerer=both).text == (
-        "Of 2 pictures that look like green, 1 says when it was taken: on 24 December 2022 [1]."
+        "Of 2 pictures that look like something green, 1 says when it was taken: on 24 December 2022 [1]."
     )
 
 
 def test_places_and_cameras_are_named_and_what_is_not_known_is_said(library: Catalog) -> None:
     answer = library.ask("Where was it red?", answerer=Scripted(kind="where"))
     assert answer.text == (
-        "Of 3 pictures that look like red, 2 say where they were taken: near Lisbon, Portugal [1][2]."
+        "Of 3 pictures that look like something red, 2 say where they were taken: near Lisbon, Portugal [1][2]."
     )
     answer = library.ask("Which camera?", answerer=Scripted(Search("blue"), kind="camera"))
-    assert answer.text == "1 picture that looks like blue was taken with Nikon D90 [1]."
+    assert answer.text == "1 picture that looks like something blue was taken with Nikon D90 [1]."
     answer = library.ask("Where was it green?", answerer=Scripted(Search("green"), kind="where"))
-    assert answer.text == "Nothing says where 1 picture that looks like green was taken [1]."
+    assert answer.text == "Nothing says where 1 picture that looks like something green was taken [1]."
     assert answer.confidence == 0
 
 
@@ -182,7 +182,9 @@ def test_places_and_cameras_are_named_and_what_is_not_known_is_said(library: Cat
 
 def test_what_the_library_does_not_show_is_said_with_what_came_nearest(library: Catalog) -> None:
     answer = library.ask("Anything?", answerer=Scripted(Search("red purple pink brown cyan")))
-    assert answer.text.startswith("The library does not show red purple pink brown cyan. Closest are ")
+    assert answer.text.startswith(
+        "The library does not show something red purple pink brown cyan. Closest are "
+    )
     assert answer.text.endswith("from 50% on it would count.")
     assert (answer.citations, answer.confidence) == ((), 0.0)
     nothing = library.ask("Anything?", answerer=Scripted(Search("", Filter(after="2030"))))
@@ -203,7 +205,7 @@ def test_sentences_that_nothing_bears_out_are_dropped(library: Catalog) -> None:
 
 def test_a_draft_without_any_support_is_no_answer(library: Catalog) -> None:
     answer = library.ask("What is red?", answerer=Scripted(draft="Something blue [1]."))
-    assert answer.text.startswith("The library does not show red. 3 pictures came near")
+    assert answer.text.startswith("The library does not show something red. 3 pictures came near")
     assert (answer.citations, answer.confidence) == ((), 0.0)
 
 
@@ -285,7 +287,7 @@ def test_a_plan_that_cannot_be_understood_is_replaced_by_rules(library: Catalog)
     answer = library.ask("How many red pictures are there?", answerer=wrong)
     assert "'soon' is not a date" in step(answer, "plan")
     assert "by rules" in step(answer, "plan")
-    assert answer.text.startswith("3 pictures look like red")
+    assert answer.text.startswith("3 pictures look like something red")
 
 
 def test_a_tag_that_no_picture_has_becomes_a_word(library: Catalog) -> None:
@@ -437,7 +439,7 @@ def test_a_model_that_makes_things_up_is_not_believed(
 ) -> None:
     endpoint(look="ANSWER: It is blue.")
     answer = library.ask("What is red?")
-    assert answer.text.startswith("The library does not show red.")
+    assert answer.text.startswith("The library does not show something red.")
     endpoint(draft="It is red [1][44]. There were 17 of them in 1999 [2]. They are all red. It is blue [3].")
     assert library.ask("What is red?").text == "It is red [1]."
 
@@ -446,7 +448,7 @@ def test_a_model_that_finds_nothing_is_taken_at_its_word(
     library: Catalog, endpoint: Callable[..., ChatServer]
 ) -> None:
     endpoint(look="NOTHING")
-    assert library.ask("What is red?").text.startswith("The library does not show red.")
+    assert library.ask("What is red?").text.startswith("The library does not show something red.")
     endpoint(draft="NOTHING")
     assert library.ask("What is red?").confidence == 0
 
@@ -459,7 +461,7 @@ def test_a_reply_that_is_no_plan_is_replaced_by_rules(
 ) -> None:
     endpoint(plan=plan)
     answer = library.ask("How many red pictures are there?")
-    assert answer.text.startswith("3 pictures look like red")
+    assert answer.text.startswith("3 pictures look like something red")
     assert any("so rules made one" in note for note in answer.notes)
 
 

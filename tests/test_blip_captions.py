@@ -51,7 +51,7 @@ def copied(blip: Path, tmp_path: Path) -> Path:
 def test_what_the_model_says_becomes_a_sentence(saying: Path) -> None:
     captioner = load_captioner(f"blip:{saying}")
     for style in ("caption", "alt"):
-        assert captioner.captions(SIGHTS[:1], style=style) == [["A red car on the street."]]  # type: ignore[arg-type]
+        assert captioner.captions(SIGHTS[:1], style=style) == [["A red car on the street."]]
 
 
 def test_the_best_caption_is_the_one_of_transformers_own_beams(blip: Path) -> None:
@@ -108,7 +108,7 @@ def test_a_model_that_fails_is_an_error_of_ours(blip: Path, monkeypatch: pytest.
 def test_another_kind_of_model_is_refused(copied: Path) -> None:
     settings = json.loads((copied / "config.json").read_text())
     (copied / "config.json").write_text(json.dumps({**settings, "model_type": "llava"}))
-    with pytest.raises(ModelUnavailable, match="of the kind 'llava', not BLIP.*--captioner describer"):
+    with pytest.raises(ModelUnavailable, match=r"of the kind 'llava', not BLIP.*--captioner describer"):
         BlipCaptioner(str(copied)).captions(SIGHTS)
 
 

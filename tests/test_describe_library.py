@@ -536,3 +536,30 @@ def test_the_describer_is_the_default_where_no_endpoint_is_set(
 def _no_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("SEARCH_ENDPOINT")]:
         monkeypatch.delenv(name)
+
+
+# Models on this machine
+
+
+def test_a_model_on_this_machine_describes_the_library(catalog: Path, tmp_path: Path) -> None:
+    from tests.tiny_vlm import build
+
+    model = build("llava", tmp_path / "tiny", says="a red car")
+    report = run(catalog, f"local:{model}", limit=4)
+    assert (report.described, report.failed, report.empty) == (4, 0, 0)
+    assert set(said(catalog).values()) == {"A red car."}
+    assert len(captions(catalog)) == vectors(catalog) == 4
+
+
+# What a caption counts in a search
+
+
+def test_the_meaning_of_a_model_s_caption_alone_shows_no_picture(catalog: Path, photos: Path) -> None:
+    with Catalog(catalog) as opened:
+        run(catalog, Looker(offers=("purple",)), where=Filter(folder=photos / "trip"))
+        opened.texts.add([{"text": "purple", "image": str(photos / "blue.png")}])
+        # The same meaning in another word, so that only vectors can tell.
+        hits = {hit.path.name: hit for hit in opened.search("violet", cutoff=False)}
+        assert hits["blue.png"].signals["caption"] == pytest.approx(1, abs=0.01)
+        assert hits["white.png"].signals["caption"] == pytest.approx(0.4, abs=0.01)
+        assert [hit.path.name for hit in opened.search("violet")] == ["blue.png"]

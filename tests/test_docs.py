@@ -148,6 +148,12 @@ NOT_RUN = {
     "search index --model open_clip:ViT-B-32/laion2b_s34b_b79k": "fetches a model",
     "search models pull open_clip:ViT-B-32-256/datacomp_s34b_b86k": "fetches a model",
     "search eval dev.json --rerank blip_itm --plot figures.png": "fetches a model",
+    'search ask "Which animals did we see?" --answerer endpoint:llava --trace': "needs a server",
+    "search describe beach.jpg --captioner local:HuggingFaceTB/SmolVLM-256M-Instruct": "fetches a model",
+    "search describe --library --captioner endpoint --candidates 3": "needs a server",
+    "search mcp": "serves until its input ends",
+    "search mcp --http --port 8765": "serves until it is stopped",
+    "search mcp --catalog ~/photos.search --allow-write": "serves until its input ends",
 }
 BEFORE = {
     "search eval": ["search index ~/flickr8k/images"],
@@ -217,6 +223,8 @@ def furnished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (pictures / "words.txt").write_text("golden retriever\nrex: a brown dog\n")
     (pictures / "more-words.txt").write_text("snow\n")
     (pictures / "dev.json").write_text(json.dumps({"query": "dog", "relevant": ["rex.jpg"]}))
+    question = {"question": "How many pictures are there?", "answer": "18"}
+    (pictures / "questions.jsonl").write_text(json.dumps(question))
     flickr = home / "flickr8k" / "images" / "1.jpg"
     flickr.parent.mkdir(parents=True)
     Image.new("RGB", (50, 40), "red").save(flickr)

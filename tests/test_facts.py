@@ -90,6 +90,7 @@ def test_stored_tags_are_told_as_they_are(opened: Catalog, monkeypatch: pytest.M
 def test_tags_that_are_out_of_date_are_computed_anew(
     opened: Catalog, photos: Path, index: Callable[..., Any]
 ) -> None:
+    assert words(every(opened)["yellow"]) == []
     opened.tags.update()
     opened.tags.load([("sun", "yellow"), *VOCABULARY])
     assert words(every(opened)["yellow"]) == ["sun"]
@@ -150,8 +151,9 @@ def test_near_texts_are_those_that_are_tied_to_no_picture(opened: Catalog, photo
     found = every(opened, near=2)
     assert [one.text for one in found["red"].fits] == ["a red door", "red and green"]
     assert [one.text for one in every(opened, near=1)["red"].fits] == ["a red door"]
+    assert every(opened, near=3)["red"].fits == found["red"].fits, "what does not fit is left out"
     assert [one.text for one in found["blue"].fits] == ["a blue sea"]
-    assert found["white"].fits == (), "what does not fit is left out"
+    assert found["white"].fits == ()
     assert found["red"].fits[0].match > found["red"].fits[1].match >= ToyEncoder.cutoff
 
 

@@ -151,8 +151,11 @@ def test_every_argument_is_described_and_bounded(writing: LibraryServer) -> None
                     assert {"minimum", "maximum"} <= set(kind), (tool.name, name)
 
 
-def test_an_endpoint_makes_the_tools_that_use_it_open_to_the_world(opened: Catalog) -> None:
-    server = create_server(opened, captioner="endpoint:x")
+def test_an_endpoint_makes_the_tools_that_use_it_open_to_the_world(
+    opened: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEARCH_ENDPOINT", "http://127.0.0.1:9/v1")
+    server = create_server(opened, captioner="endpoint:x", answerer="rules")
     tools = talk(server, lambda client: client.list_tools()).tools
     assert [tool.name for tool in tools if tool.annotations and tool.annotations.open_world_hint] == [
         "describe_image"
@@ -421,6 +424,7 @@ def test_a_cancelled_call_ends_its_wait_at_once_and_keeps_its_place_until_it_is_
         with pytest.raises(CallTimeout):
             await calls.run(lambda: 1, seconds=0.05)
         assert calls.busy
+        assert all(thread.daemon for thread in threading.enumerate() if thread.name == "tool")
         go_on.set()
         assert await calls.run(lambda: 2, seconds=PROMPT) == 2
         assert not calls.busy
@@ -586,12 +590,14 @@ def test_the_real_command_serves_the_real_client(kept: Path, tmp_path: Path, mod
         command=program, args=arguments, env={"SEARCH_OFFLINE": "1"}, cwd=tmp_path
     )
 
-    async def use(client: Client) -> tuple[list[str], CallToolResult]:
+    async def use(client: Client) -> tuple[list[str], CallToolResult, CallToolResult]:
         tools = await client.list_tools()
-        return [tool.name for tool in tools.tools], await client.call_tool("search_images", {"query": "red"})
+        found = await client.call_tool("search_images", {"query": "red"})
+        return [tool.name for tool in tools.tools], found, await client.call_tool("library_status", {})
 
-    names, result = talk(parameters, use, mode=mode)
+    names, result, status = talk(parameters, use, mode=mode)
     assert names == READING
+    assert data(status)["writable"] is False
     assert len(data(result)["hits"]) == len(images(result)) == 2
 
 
@@ -626,7 +632,8 @@ sys.argv[0] = "search"
 cli.main()
 """
 STUCK = """
-import sys, threading
+import atexit, sys, threading
+atexit.register(lambda: print("torn down under a call at work", file=sys.stderr, flush=True))
 from retrieval.catalog import Catalog
 Catalog.status = lambda self: (print("at work", file=sys.stderr, flush=True), threading.Event().wait())
 import cli
@@ -799,11 +806,12 @@ def test_http_serves_its_own_machine_and_ends_by_a_signal(kept: Path, tmp_path: 
         async def use(client: Client) -> CallToolResult:
             found = await client.call_tool("search_images", {"query": "red"})
             process.send_signal(signal.SIGTERM)
+            # Still connected, and listening for what the server might say.
+            assert await asyncio.to_thread(process.wait, PROMPT) == 143
             return found
 
         result = talk(url, use, mode="legacy")
         assert len(images(result)) == 2
-        assert process.wait(PROMPT) == 143
         out, err = process.communicate()
     assert (out, err) == ("", "")
 
@@ -908,7 +916,18 @@ def test_a_port_that_is_taken_is_told(search: Callable[..., Result], kept: Path,
 # The page about it
 
 PAGE = (ROOT / "docs" / "mcp.md").read_text("utf-8")
-COMMANDS = re.findall(r"^search mcp.*$", "\n".join(re.findall(r"^```\n(.*?)^```", PAGE, re.M | re.S)), re.M)
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.M | re.S)
+COMMANDS = [
+    line for kind, text in BLOCKS if not kind for line in text.splitlines() if line.startswith("search mcp")
+]
+
+
+def blocks(kind: str) -> list[str]:
+    return [text for language, text in BLOCKS if language == kind]
+
+
+def test_the_page_has_commands() -> None:
+    assert len(COMMANDS) == 4
 
 
 @pytest.mark.parametrize("line", COMMANDS)
@@ -939,7 +958,7 @@ def test_the_commands_of_the_page_run(kept: Path, tmp_path: Path, line: str) -> 
 
 
 def test_the_settings_of_the_page_are_json_and_name_real_options() -> None:
-    settings = [json.loads(block) for block in re.findall(r"^```json\n(.*?)^```", PAGE, re.M | re.S)]
+    settings = [json.loads(block) for block in blocks("json")]
     assert len(settings) == 2
     options = {option for parameter in mcp_command.params for option in parameter.opts}
     arguments = settings[0]["mcpServers"]["pictures"]["args"]
@@ -949,7 +968,7 @@ def test_the_settings_of_the_page_are_json_and_name_real_options() -> None:
 
 def test_the_code_of_the_page_runs(kept: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     monkeypatch.setenv("SEARCH_CATALOG", str(kept / "catalog"))
-    (code,) = re.findall(r"^```python\n(.*?)^```", PAGE, re.M | re.S)
+    (code,) = blocks("python")
     exec(compile(code, "docs/mcp.md", "exec"), {"__name__": "documentation"})
     assert capsys.readouterr().out.startswith("[")
 

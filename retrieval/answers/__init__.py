@@ -66,9 +66,10 @@ def ask(
     from dataclasses import replace
 
     from retrieval.answers.conversation import kept, recalled
-    from retrieval.answers.limits import checked
-    from retrieval.answers.pipeline import Asking, Terms
+    from retrieval.answers.limits import understood
+    from retrieval.answers.pipeline import answered
     from retrieval.answers.shapes import Inquiry, Past
+    from retrieval.answers.thinking import Terms
     from retrieval.query.filters import Filter
 
     text = _question(question)
@@ -77,16 +78,15 @@ def ask(
         raise QueryError(f"'where' takes a Filter, not {type(where).__name__}.")
     _not_empty(state)
     past: tuple[Past, ...] = ()
-    wanted = checked(where or Filter())
+    wanted = understood(where or Filter())
     if follow_up:
         past, before = recalled(state)
         wanted = wanted or before
     thinker = load_answerer(answerer, on_text=on_text) if isinstance(answerer, str | None) else answerer
     inquiry = Inquiry(text, dt.date.today(), wanted, _examples(examples), past)
-    asking = Asking(state, inquiry, thinker, terms)
-    answer = asking.run()
+    answer, plan = answered(state, inquiry, thinker, terms)
     if keep:
-        note = kept(state, Past(text, answer.text, asking.plan), wanted, goes_on=follow_up)
+        note = kept(state, Past(text, answer.text, plan), wanted, goes_on=follow_up)
         if note:
             answer = replace(answer, notes=(*answer.notes, note))
     return answer

@@ -69,7 +69,7 @@ _TAGGED = re.compile(
     re.IGNORECASE,
 )
 
-MOST_SEARCHES, MOST_TAGS = 6, 8
+MOST_SEARCHES, MOST_TAGS = 4, 8
 BREAK = " ; "
 """Stands where something was taken out, so that what was apart stays apart."""
 

@@ -91,7 +91,10 @@ def filter_row(where: Filter) -> dict[str, Any]:
 
 def filter_of(row: object) -> Filter:
     known = {one.name for one in fields(Filter)}
-    said = {name: value for name, value in row.items() if name in known} if isinstance(row, dict) else {}
-    return Filter(
-        **{name: tuple(value) if isinstance(value, list) else value for name, value in said.items()}
-    )
+    said: dict[str, Any] = dict(row) if isinstance(row, dict) else {}
+    kept: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in said.items()
+        if name in known
+    }
+    return Filter(**kept)

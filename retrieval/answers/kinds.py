@@ -159,7 +159,7 @@ def kind_of(subject: str) -> str | None:
     for start in range(len(words)):
         name = " ".join(words[start:])
         name = _ALSO.get(name, name)
-        if name in _OF:
+        if name in _OF or name in _SORTED:
             return name
     return None
 
@@ -175,6 +175,10 @@ def members(kind: str) -> frozenset[str]:
                 found.add(name)
                 waiting.append(name)
     return frozenset(found)
+
+
+_SORTED = members("animal") | members("vehicle")
+"""What is asked for by its sorts as well: breeds, makes."""
 
 
 def is_a(tag: str, kind: str) -> bool:

@@ -50,7 +50,7 @@ def narrowed(person: Filter, wanted: Filter) -> Limits:
     return Limits(where, also, possible=after is None or before is None or after < before)
 
 
-def checked(where: Filter) -> Filter:
+def understood(where: Filter) -> Filter:
     """The filter itself, if it can be understood; loads the names of places where it names one."""
     where.sql()
     return where

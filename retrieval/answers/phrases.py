@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from retrieval.answers.subjects import as_named
 from retrieval.answers.wording import counted, day_of, day_words, joined, period_words, plain
 from retrieval.query.filters import moment
 
@@ -16,6 +17,13 @@ if TYPE_CHECKING:
     from retrieval.types import Hit
 
 CLOSEST = 2
+LOOKS = frozenset(
+    (
+        *("black", "white", "grey", "gray", "red", "orange", "yellow", "green", "cyan", "blue", "purple"),
+        *("violet", "pink", "brown", "turquoise", "golden", "dark", "bright", "colourful", "colorful"),
+    )
+)
+"""Words that name no thing by themselves."""
 
 
 def about(plan: Plan) -> str:
@@ -24,6 +32,14 @@ def about(plan: Plan) -> str:
     if not words:
         return ""
     return plain(plan.subject.strip() or words[0])
+
+
+def named(plan: Plan) -> str:
+    """The same as a sentence names it: "a dog", "dogs in the snow", "something red"."""
+    subject = about(plan)
+    if subject and LOOKS.issuperset(subject.lower().split()):
+        return f"something {subject}"
+    return as_named(subject)
 
 
 def pictures(count: int) -> str:

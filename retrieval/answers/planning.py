@@ -7,6 +7,7 @@ asked before. Whatever the rules do not understand is searched for as it stands.
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,8 @@ _OF_THEM = re.compile(r"\bof (?:them|those|these|the ones)\b", re.IGNORECASE)
 _JOINING = "in on at with without under near by behind beside next inside outside"
 _JOINS = frozenset(_JOINING.split())
 """How a rest of a question begins that goes on with what was asked for before: "and in the snow?"."""
+WIDE = {"weather": ("snow", "rain", "fog", "a storm")}
+"""Words that are in no picture by themselves, and what is looked for instead."""
 
 
 def plan_by_rules(inquiry: Inquiry) -> Plan:
@@ -95,9 +98,10 @@ def _plan(conditions: Conditions, reading: Reading, text: str) -> Plan:
     bare = reading.kind is None
     if bare and not words and not reading.which and not any(wheres):
         words = subject = _as_it_stands(text)
+    wide = WIDE.get(words.lower(), (words,)) if len(wheres) == 1 else (words,)
     return Plan(
         reading.kind or "find",
-        tuple(Search(words, where) for where in wheres),
+        tuple(Search(one, where) for one in wide for where in wheres),
         subject=subject,
         which=reading.which,
         notes=conditions.notes,
@@ -107,7 +111,7 @@ def _plan(conditions: Conditions, reading: Reading, text: str) -> Plan:
 def _as_it_stands(text: str) -> str:
     """A text that has no words of its own, fit to be searched for."""
     plain = " ".join(part for token in text.split() if (part := token.strip("\"'“”+-@/~")))
-    if not plain:
+    if all(unicodedata.category(character)[0] in "PZ" for character in plain):
         raise QueryError(
             'There are no words in the question. Say what to look for: search ask "Is there a dog?"'
         )
@@ -135,9 +139,10 @@ def _continued(text: str, conditions: Conditions, reading: Reading, earlier: Pla
     if reading.words:
         before = earlier.searches[0].words if earlier.searches else ""
         if _OF_THEM.search(text):
-            return _merged(
-                conditions, reading, earlier, f"{before} {reading.words}".strip(), kind=reading.kind or "find"
-            )
+            # "Which of them are black?" asks for black ones.
+            pair = (before, reading.words) if " " in reading.words else (reading.words, before)
+            words = " ".join(filter(None, pair))
+            return _merged(conditions, reading, earlier, words, kind=reading.kind or "find")
         if before and joins and (reading.goes_on or reading.kind is None):
             return _merged(conditions, reading, earlier, f"{before} {reading.joint} {reading.words}")
         if reading.goes_on:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from retrieval.answers.shapes import Kind, Which
-from retrieval.answers.wording import plain, single, with_article
+from retrieval.answers.subjects import joint_of, stripped, subject_of
 
 Aspect = Literal["text", "colour", "who", "doing"]
 """What of a picture is asked for, where it is not simply what there is: writing, colours, who, doing."""
@@ -67,8 +67,8 @@ _LEADS: tuple[tuple[Kind, str], ...] = (
     ("find", rf"(?:what|which)(?: of (?:my|our|the|all)(?: the)?)? (?:{_THING}|ones?)\b"),
     (
         "find",
-        r"(?:show|find|give|list|get|fetch|bring|display|open|pull up|search(?: for)?|look for|send|pick|choose)\b"
-        r"(?: me| us)?",
+        r"(?:show|find|give|list|get|fetch|bring|display|open|pull up|search(?: for)?"
+        r"|look for|send|pick|choose)\b(?: me| us)?",
     ),
     (
         "find",
@@ -94,7 +94,8 @@ _COLOUR = re.compile(
 _TEXT = re.compile(
     r"\bwhat (?:does|do|did|is|was) .*\b(?:says?|said|read|written|spell|stand)\b"
     r"|\bwhat (?:is|was|stands) written\b"
-    r"|\b(?:text|words?|writing|inscription|name|number|price|title|total) (?:on|of|in) (?:the|my|our|this|that|a)\b"
+    r"|\b(?:text|words?|writing|inscription|name|number|price|title|total) "
+    r"(?:on|of|in) (?:the|my|our|this|that|a)\b"
     r"|\bwhat is the (?:text|writing|price|title)\b",
     re.IGNORECASE,
 )
@@ -107,45 +108,12 @@ _SORTS = re.compile(
 _FIRST = r"(?:very )?first|earliest|oldest"
 _LAST = r"(?:very )?last|latest|newest|most recent"
 _WHICH = re.compile(
-    rf"\b(?:(?P<first>{_FIRST})|(?P<last>{_LAST}))\b(?:\s+ever\b)?(?=\s+(?:ever|times?|ones?|{_THING}|saw|see|seen|photograph(?:ed)?"
+    rf"\b(?:(?P<first>{_FIRST})|(?P<last>{_LAST}))\b(?:\s+ever\b)?"
+    rf"(?=\s+(?:ever|times?|ones?|{_THING}|saw|see|seen|photograph(?:ed)?"
     r"|go|went|visit(?:ed)?|take|took|taken|have|had|been|in my|of my|in the library)\b|\W*$)",
     re.IGNORECASE,
 )
 _OLD = re.compile(r"\b(?:(?P<first>earliest|oldest)|(?P<last>latest|newest|most recent))\b", re.IGNORECASE)
-_ACTS = {
-    "eat": ("food", "eating"), "ate": ("food", "eating"), "eaten": ("food", "eating"),
-    "dine": ("food", "dining"), "dined": ("food", "dining"), "cook": ("food", "cooking"),
-    "cooked": ("food", "cooking"), "drink": ("drinks", "drinking"), "drank": ("drinks", "drinking"),
-    "drunk": ("drinks", "drinking"), "wear": ("clothes", "wearing"), "wore": ("clothes", "wearing"),
-    "worn": ("clothes", "wearing"), "drive": ("vehicles", "driving"), "drove": ("vehicles", "driving"),
-    "driven": ("vehicles", "driving"), "ride": ("vehicles", "riding"), "rode": ("vehicles", "riding"),
-    "play": ("games", "playing"), "played": ("games", "playing"), "read": ("books", "reading"),
-}  # fmt: skip
-"""Verbs -> what is asked for when they have no object, and what someone is seen doing."""
-_GLUE = (
-    "in on at of to from with without by near under over above below behind beside between among "
-    "against around across along through into onto towards inside outside next a an the and or but for "
-    "as about up down off out while during like where who which than"
-)
-GLUE = frozenset(_GLUE.split())
-_ASKING = (
-    "i me we us you he she it they them my mine our ours your yours his her hers its their theirs am is "
-    "are was were be been being do does did done have has had having will would can could should may "
-    "might must shall there here ever never again also just only really exactly actually yet already "
-    "ago please thanks thank not take took taken taking see saw seen get got gotten go went gone visit "
-    "visited photograph photographed photographs shoot capture captured show shows showing shown depict "
-    "depicts contain contains feature features featuring look looked looking looks find found make made "
-    "grow grows growing live lives bought buy happen happened happening served serve called named use "
-    "used using need want say says said know happen visible pictured own owned photo photos picture "
-    "pictures pic pics image images img imgs shot shots snapshot snapshots snap snaps library album "
-    "collection different various ones one most any some all every each this these those anything that "
-    "something anyone anybody someone somebody everyone everybody everything thing things stuff many "
-    "much several few lots lot total when what whose whom how why times time doing going stand stands "
-    "written spent exist exists"
-)
-ASKING = frozenset(_ASKING.split())
-_EDGES = frozenset("'\"`´‘’“”„«»()[]{}<>…·•¿¡*_~^|\\/+=@#$%&-–—.,;:!?。，！？、；：")
-MOST_CHARACTERS = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,15 +175,16 @@ def read(text: str) -> Reading:
     text = _SORTS.sub(" ", text)
     if aspect == "colour":
         text = _COLOUR.sub(" ", text)
-    tokens = [token for part in text.split() if (token := _stripped(part))]
-    words, subject = _named(tokens, kind, aspect)
+    tokens = [token for part in text.split() if (token := stripped(part))]
+    words, subject = subject_of(tokens, kind, aspect)
     return Reading(
         kind, words, subject, which, aspect, goes_on,
         bare=kind is not None and all(token.lower() in _THERE for token in tokens),
-        joint=_joint(tokens),
+        joint=joint_of(tokens),
     )  # fmt: skip
 
 
+_THERE = frozenset({"is", "are", "was", "were", "there", "total", "in", "exactly", "then", "else"})
 _POLITE_ASK = re.compile(r"(?:you (?:mind|want to) )?show(?:ing)? me\b", re.IGNORECASE)
 
 
@@ -243,100 +212,3 @@ def _which(kind: Kind | None, lead: str, text: str) -> tuple[Which | None, str]:
     if found is None:
         return None, text
     return ("first" if found["first"] else "last"), f"{text[: found.start()]} {text[found.end() :]}"
-
-
-def _named(tokens: list[str], kind: Kind | None, aspect: Aspect | None) -> tuple[str, str]:
-    """The words to search for, and what the question is about."""
-    kept, instead = _acted(tokens) if kind not in (None, "find") else (tokens, "")
-    kept = [token for token in kept if token.lower() not in ASKING]
-    if aspect == "who" and not _TAKERS.intersection(token.lower() for token in tokens):
-        kept = ["people", *kept]
-    kept = _trimmed(kept)
-    words = " ".join(kept)
-    if len(words) > MOST_CHARACTERS:
-        words = words[:MOST_CHARACTERS].rpartition(" ")[0] or words[:MOST_CHARACTERS]
-    return words, instead or (" ".join(_head(kept)) if kind == "what" else words)
-
-
-def _acted(tokens: list[str]) -> tuple[list[str], str]:
-    """Verbs without an object become what is asked for: of "what did we eat" it is food.
-
-    One that somebody does becomes what they are seen doing, and one with an object falls away.
-    """
-    kept: list[str] = []
-    instead = ""
-    for place, token in enumerate(tokens):
-        act = _ACTS.get(token.lower())
-        if act is None:
-            kept.append(token)
-            continue
-        behind = tokens[place + 1 : place + 2]
-        has_object = bool(behind) and (not _empty(behind[0]) or behind[0].lower() in _ARTICLES)
-        asked_for = bool(tokens) and not _empty(tokens[0])  # "what fruit did we eat"
-        if has_object or asked_for:
-            continue
-        somebody = any(not _empty(word) for word in kept)
-        kept.append(act[1] if somebody else act[0])
-        instead = instead or act[0]
-    return kept, instead
-
-
-def _joint(tokens: list[str]) -> str:
-    end = next((place for place, token in enumerate(tokens) if token.lower() not in GLUE), len(tokens))
-    return " ".join(tokens[:end]).lower()
-
-
-_THERE = frozenset({"is", "are", "was", "were", "there", "total", "in", "exactly", "then", "else"})
-_TAKERS = frozenset({"took", "shot", "made", "photographed"})
-_ARTICLES = frozenset({"a", "an", "the", "any", "some"})
-
-
-def _empty(word: str) -> bool:
-    return word.lower() in GLUE or word.lower() in ASKING
-
-
-def _head(words: list[str]) -> list[str]:
-    """What stands before the first preposition."""
-    end = next((place for place, word in enumerate(words) if place and word.lower() in GLUE), len(words))
-    return words[:end]
-
-
-def _trimmed(words: list[str]) -> list[str]:
-    """Without prepositions and articles that join nothing."""
-    start, end = 0, len(words)
-    while start < end and words[start].lower() in GLUE:
-        start += 1
-    while end > start and words[end - 1].lower() in GLUE:
-        end -= 1
-    kept: list[str] = []
-    for word in words[start:end]:
-        if kept and word.lower() in GLUE and kept[-1].lower() == word.lower():
-            continue
-        kept.append(word)
-    return kept
-
-
-def _stripped(token: str) -> str:
-    """A word without the signs around it; nothing that means something in the grammar of queries is left."""
-    start, end = 0, len(token)
-    while start < end and token[start] in _EDGES:
-        start += 1
-    while end > start and token[end - 1] in _EDGES:
-        end -= 1
-    return token[start:end].replace('"', "")
-
-
-def as_named(subject: str) -> str:
-    """A subject as a sentence names it: `lion` is "a lion", `dogs in the snow` stays as it is."""
-    words = plain(subject).split()
-    head = _head(words)
-    if not head:
-        return ""
-    named = " ".join(head)
-    counted = head[0].lower() in _COUNTED or head[0].endswith("ing") or "'" in named
-    if not counted and not named[:1].isupper() and named == single(named):
-        named = with_article(named)
-    return " ".join([named, *words[len(head) :]])
-
-
-_COUNTED = _ARTICLES | {"two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "people"}

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from retrieval.answers.kinds import Thing, kind_of, things_of
 from retrieval.answers.planning import asked_aspect, plan_by_rules
-from retrieval.answers.questions import GLUE, as_named
 from retrieval.answers.shapes import Finding
+from retrieval.answers.subjects import GLUE, as_named
 from retrieval.answers.wording import (
     MONTHS,
     capital,

@@ -49,7 +49,8 @@ def load_captioner(spec: str | None = None) -> Captioner:
 def load_speaker(spec: str, *, what: str = "speaker") -> Speaker:
     """The model behind `spec` that answers any chat with pictures."""
     if not _target(spec, SPEAKERS, "speakers"):
-        known = sorted({*SPEAKERS, *(CAPTIONERS if what == "captioner" else ())})
+        others = CAPTIONERS if what == "captioner" else ("rules",) if what == "answerer" else ()
+        known = sorted({*SPEAKERS, *others})
         near = difflib.get_close_matches(spec.partition(":")[0].lower(), known, n=1, cutoff=0.5)
         hint = f" Did you mean '{near[0]}'?" if near else ""
         raise UnknownModel(f"No {what} is called '{spec}'.{hint} There are: {', '.join(known)}.")

@@ -217,7 +217,7 @@ class EndpointSpeaker:
         with self._lock:
             if self._client is not None:
                 return self._client
-            # Where nothing is encrypted, the authorities are not read from disk: that takes longer than asking.
+            # Where nothing is encrypted, the authorities are not read from disk: it takes longer than asking.
             bare = self._where.local and not self._where.encrypted
             try:
                 # No connection is kept: one that a server has closed meanwhile would only fail the next chat.

@@ -49,8 +49,12 @@ def in_time(
             if at < 0:
                 return
             came: _Done[T] | Exception
+
+            def tell(text: str, at: int = at) -> None:
+                inbox.put((at, text))
+
             try:
-                came = _Done(calls[at](lambda text, at=at: inbox.put((at, text)), stop))
+                came = _Done(calls[at](tell, stop))
             except Exception as error:
                 came = error
             inbox.put((at, came))

@@ -43,7 +43,7 @@ DATA = "DATA:"
 
 MAX_DATA = 6000
 """Characters of one line of data; what is longer is shortened part by part."""
-_CAPS = ((600, 32), (300, 16), (120, 12), (60, 8), (24, 4))
+_CAPS = ((600, 32), (300, 16), (120, 12), (60, 8), (24, 4), (12, 2))
 """Characters a string and items a list may have, from the first try to the last."""
 
 RULE = (
@@ -102,8 +102,12 @@ def as_data(what: Facts | Any) -> str:
     """
     value = facts_data(what) if isinstance(what, Facts) else what
     for characters, items in _CAPS:
-        line = "".join(_json(value, characters, items, depth=6))
-        if len(line) <= MAX_DATA:
+        line = ""
+        for piece in _json(value, characters, items, depth=6):
+            line += piece
+            if len(line) > MAX_DATA:
+                break
+        else:
             return f"{DATA} {line}"
     return f"{DATA} {_string(line, MAX_DATA // 12)}"
 

@@ -49,7 +49,9 @@ class Scene:
 
 def read_scene(facts: Facts) -> Scene:
     """The scene that tags and names make."""
-    sure = {tag.tag: tag.confidence for tag in facts.tags}
+    # A tag of a person's own vocabulary may be any text.
+    told = ((phrases.visible(tag.tag), tag.confidence) for tag in facts.tags)
+    sure = {tag: confidence for tag, confidence in told if tag}
     own = tuple(tag for tag, confidence in sure.items() if confidence >= 1 and not phrases.known(tag))
     name = _name(facts, sure)
     places = [tag for tag in sure if tag in phrases.SETTINGS]

@@ -101,7 +101,8 @@ def ask(
         )
         if html is not None:
             failed = write_answer(answer, html, why=_drawn(opened))
-            left_out = f"; {len(failed)} pictures could not be shown" if failed else ""
+            count = "1 picture" if len(failed) == 1 else f"{len(failed)} pictures"
+            left_out = f"; {count} could not be shown" if failed else ""
             click.echo(f"Written to {safe(str(html))}{left_out}", err=True)
     if as_json:
         echo_json([answer.as_dict()])

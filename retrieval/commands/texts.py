@@ -95,7 +95,7 @@ def _tell(name: str, report: TextsReport) -> None:
 @texts.command("list")
 @reading_options
 @click.option("--image", type=click.Path(path_type=Path), metavar="IMAGE", help="Only those of this picture.")
-@click.option("--source", metavar="NAME", help="Only those from there: added, sidecar, embedded, ocr, caption.")
+@click.option("--source", metavar="NAME", help="Only those from there: added, sidecar, ocr, caption ...")
 @click.option("-k", "--limit", type=click.IntRange(1), metavar="N", help="At most N texts. Default: all.")
 @json_option
 def list_texts(

@@ -123,8 +123,6 @@ class _Reader:
         """Where the end tag of rdf:RDF begins; where it is one empty tag, where that ends."""
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
-        if not self._open and name not in (*_ROOTS, _WHOLE):
-            raise XmpError("It is no XMP.")
         self.elements += 1
         if self.elements > MAX_ELEMENTS:
             raise XmpError("Its XMP is too large to be added to.")

@@ -84,7 +84,7 @@ def serve_http(
     bound = listening.getsockname()[1]
     inner = server.streamable_http_app(
         streamable_http_path=PATH,
-        max_request_body_size=1<<30,
+        max_request_body_size=MAX_BODY,
         # The guard is stricter, and the one place where this is decided.
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )

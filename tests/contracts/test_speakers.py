@@ -52,11 +52,12 @@ ODD: list[tuple[str, Chat]] = [
 
 @dataclass(frozen=True)
 class Subject:
-    """A speaker that says something of its own to each chat, and one that always says `SAYS`."""
+    """A speaker that says something of its own to each chat, one that always says `SAYS`, a slow one."""
 
     make: Callable[[], Speaker]
     other: Callable[[], Speaker]
     saying: Callable[[], Speaker]
+    slow: Callable[[], Speaker]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -99,6 +100,7 @@ def subject(
             lambda: load_speaker(f"local:{folders(kind)}"),
             lambda: load_speaker(f"local:{folders(kind, seed=1)}"),
             lambda: load_speaker(f"local:{folders(kind, says=SAYS)}"),
+            lambda: load_speaker(f"local:{folders(kind)}"),
         )
         return
     for variable in ("SEARCH_ENDPOINT_MODEL", "SEARCH_ENDPOINT_KEY"):
@@ -106,6 +108,7 @@ def subject(
     with ExitStack() as stack:
         talking = stack.enter_context(ChatServer(digest, models=("tiny-vlm", "other-vlm")))
         saying = stack.enter_context(ChatServer(SAYS))
+        slow = stack.enter_context(ChatServer(SAYS, stall="before"))
 
         def at(server: ChatServer, spec: str) -> Speaker:
             monkeypatch.setenv("SEARCH_ENDPOINT", server.url)
@@ -115,6 +118,7 @@ def subject(
             lambda: at(talking, "endpoint:tiny-vlm"),
             lambda: at(talking, "endpoint:other-vlm"),
             lambda: at(saying, "endpoint"),
+            lambda: at(slow, "endpoint"),
         )
 
 
@@ -203,8 +207,7 @@ def test_a_reply_that_is_cut_at_its_length_says_so(subject: Subject) -> None:
 
 
 def test_time_without_a_word_is_an_error_that_says_so(subject: Subject) -> None:
-    model = subject.make()
-    model.reply([question("Wake up.")], max_tokens=1)
+    model = subject.slow()
     with pytest.raises(ModelError, match=r"said nothing within .*--captioner describer"):
         model.reply([question(RED, "What is it?")] * 3, seconds=0)
 

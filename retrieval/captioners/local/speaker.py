@@ -77,10 +77,9 @@ class LocalSpeaker:
             return []
         model, clock = self._model()
         deadline = None if seconds is None else time.monotonic() + seconds
-        prompts = [model.wording.prompt(chat) for chat in chats]
         replies: list[Reply] = [Reply("", complete=False)] * len(chats)
         aloud = on_text if len(chats) == 1 else None
-        waiting = _batches(prompts, self._size)
+        waiting = _batches(chats, self._size)
         while waiting:
             batch = waiting.pop(0)
             left = -1.0 if deadline is None else max(0.0, deadline - time.monotonic())
@@ -90,9 +89,9 @@ class LocalSpeaker:
                 clock.deadline = deadline
                 if clock.up:
                     break
-                given = self._answered(
-                    model, clock, [prompts[place] for place in batch], max_tokens, temperature, seed, aloud
-                )
+                # A tokenizer is not to be used by two threads at once, so prompts are made in here too.
+                prompts = [model.wording.prompt(chats[place]) for place in batch]
+                given = self._answered(model, clock, prompts, max_tokens, temperature, seed, aloud)
             finally:
                 self._speaking.release()
             if given is None:
@@ -236,11 +235,12 @@ def _reply(said: Said, hearing: Hearing, decoded: Callable[[list[int]], str], pr
     return Reply(hearing.text(text), prompt_tokens, len(said.tokens), complete)
 
 
-def _batches(prompts: Sequence[Prompt], size: int) -> list[list[int]]:
-    """The places of prompts that can go together: those of as many pictures, in their order."""
+def _batches(chats: Sequence[Chat], size: int) -> list[list[int]]:
+    """The places of chats that can go together: those of as many pictures, in their order."""
     alike: dict[int, list[int]] = {}
-    for place, prompt in enumerate(prompts):
-        alike.setdefault(len(prompt.pictures), []).append(place)
+    for place, chat in enumerate(chats):
+        count = sum(not isinstance(part, str) for turn in chat for part in turn.parts)
+        alike.setdefault(count, []).append(place)
     return [
         places[start : start + size] for places in alike.values() for start in range(0, len(places), size)
     ]

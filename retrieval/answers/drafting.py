@@ -1,0 +1,131 @@
+"""Drafting an answer from what was seen, and holding the draft against the pictures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from retrieval.answers.checking import Checked, cited, filtered, judged, says_nothing
+from retrieval.answers.looking import opened
+from retrieval.answers.phrases import about
+from retrieval.answers.wording import counted
+from retrieval.errors import ModelError
+from retrieval.speech import Sight
+
+if TYPE_CHECKING:
+    from retrieval.answers.shapes import Finding, Plan
+    from retrieval.answers.thinking import Thinking
+    from retrieval.fitting import Fitting
+
+DRAFT_TOLD = 200
+
+
+def drafted(thinking: Thinking, plan: Plan, telling: Sequence[Finding]) -> str:
+    """An answer that cites the findings by their numbers; empty where they give none."""
+    begun = time.monotonic()
+    draft, by = None, thinking.answerer.id
+    if thinking.may_ask("an answer was drafted"):
+        draft = thinking.asking(lambda answerer: answerer.draft(thinking.inquiry, plan, telling))
+        if draft and not cited(draft, len(telling))[0]:
+            said = " ".join(draft.split())[:DRAFT_TOLD]
+            thinking.step("draft", "A draft that cites no picture was put aside.", begun, {"text": said})
+            draft = None
+    if draft is None:
+        by = thinking.rules.id
+        draft = thinking.rules.draft(thinking.inquiry, plan, telling)
+    thinking.step("draft", f"A draft by {by}.", begun, {"text": draft})
+    return draft
+
+
+def checked(thinking: Thinking, plan: Plan, draft: str, telling: Sequence[Finding]) -> Checked:
+    """The draft without what its pictures do not bear out."""
+    begun = time.monotonic()
+    subject = about(plan)
+    kept, uncited = cited(draft, len(telling))
+    if not thinking.terms.check:
+        thinking.step("check", "Not checked, as asked.", begun)
+        return Checked(kept)
+    facts = {number: finding.facts for number, finding in enumerate(telling, 1)}
+    fitting = _Matcher(thinking, {number: one.image_id or 0 for number, one in facts.items()})
+
+    def model(claims: Sequence[tuple[int, str]]) -> list[float | None]:
+        found: list[float | None] = [None] * len(claims)
+        if thinking.by_rules:
+            return found
+        images = {number: opened(facts[number]) for number in {number for number, _ in claims}}
+        asked = [(text, Sight(facts[number], images[number])) for number, text in claims]
+        able = [place for place, (_, sight) in enumerate(asked) if sight.image is not None]
+        size = max(1, thinking.answerer.batch_size)
+        for start in range(0, len(able), size):
+            if not thinking.may_ask("all was checked"):
+                break
+            part = able[start : start + size]
+            pairs = [asked[place] for place in part]
+            said = thinking.asking(lambda answerer, pairs=pairs: answerer.check(pairs))  # type: ignore[misc]
+            for place, value in zip(part, said or [], strict=False):
+                found[place] = value
+        return found
+
+    verdicts = judged(kept, facts, subject=subject, least=fitting.least, matcher=fitting, model=model)
+    result = filtered(kept, verdicts, subject)
+    result.uncited = uncited
+    unfounded = [sentence for sentence in uncited if not says_nothing(sentence)]
+    parts = [
+        f"{counted(len(kept), 'sentence')} held against the pictures cited: {len(result.sentences)} kept",
+        f"{len(result.marked)} marked as not certain" if result.marked else "",
+        f"{len(result.dropped)} cut for want of support" if result.dropped else "",
+        f"{len(unfounded)} dropped that cite nothing" if unfounded else "",
+    ]
+    claims = [
+        {
+            "says": claim.text,
+            "image_id": facts[claim.number].image_id,
+            "verdict": verdict.state,
+            **({} if verdict.support is None else {"support": round(verdict.support, 4)}),
+        }
+        for claim, verdict in verdicts.items()
+    ]
+    data = {"by": fitting.id, "claims": claims, "dropped": [*result.dropped, *unfounded]}
+    thinking.step("check", f"{', '.join(part for part in parts if part)}.", begun, data)
+    return result
+
+
+class _Matcher:
+    """The image-text matcher by the numbers of a draft; the catalog's own where a better one fails."""
+
+    def __init__(self, thinking: Thinking, image_ids: dict[int, int]) -> None:
+        self._thinking = thinking
+        self._ids = image_ids
+        self._fitting = self._made()
+
+    @property
+    def id(self) -> str:
+        return self._fitting.id
+
+    @property
+    def least(self) -> float:
+        return self._fitting.least
+
+    def __call__(self, claims: Sequence[tuple[int, str]]) -> list[float | None]:
+        pairs = [(self._ids[number], text) for number, text in claims]
+        try:
+            return self._fitting.chances(pairs)
+        except ModelError as error:
+            self._note(error)
+            self._fitting = self._made("encoder")
+            return self._fitting.chances(pairs)
+
+    def _made(self, matcher: str | None = None) -> Fitting:
+        from retrieval.fitting import Fitting
+
+        try:
+            return Fitting(self._thinking.state, matcher)
+        except ModelError as error:
+            if matcher is not None:
+                raise
+            self._note(error)
+            return Fitting(self._thinking.state, "encoder")
+
+    def _note(self, error: ModelError) -> None:
+        self._thinking.notes.append(f"The answer was checked by the catalog's own model only: {error}")
