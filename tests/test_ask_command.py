@@ -121,7 +121,6 @@ def test_an_example_is_a_picture_and_its_answer(
         (["red?", "-k", "0"], 2),
         (["red?", "--timeout", "0"], 2),
         (["red?", "--answerer", "nonsense"], 1),
-        (["red?", "--answerer", "local:/nowhere/at/all"], 1),
         (["red?", "--rerank", "nonsense"], 1),
         (["red?", "--after", "soon"], 1),
         (["red?", "--json", "--html", "x.html"], 2),

@@ -12,6 +12,7 @@ import os
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -906,11 +907,12 @@ def test_an_open_address_without_a_token_is_refused_by_the_command(
     assert "it takes a token there" in result.stderr
 
 
-def test_a_port_that_is_taken_is_told(search: Callable[..., Result], kept: Path, tmp_path: Path) -> None:
-    with serving(kept / "catalog", tmp_path) as (_, url):
-        result = search("mcp", "--catalog", kept / "catalog", "--http", "--port", str(urlsplit(url).port))
+def test_a_port_that_is_taken_is_told(search: Callable[..., Result], kept: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = search("mcp", "--catalog", kept / "catalog", "--http", "--port", port)
     assert result.exit_code == 1
-    assert "Nothing can be served at 127.0.0.1, port" in result.stderr
+    assert f"Nothing can be served at 127.0.0.1, port {port}" in result.stderr
 
 
 # The page about it

@@ -149,7 +149,7 @@ def _around(facts: Facts) -> str:
     parts = []
     if facts.taken_at:
         parts.append(facts.taken_at[:10])
-    if facts.place:
+    if facts.place and plain(facts.place):
         parts.append(f"near {cut(plain(facts.place), WORD_CHARS)}")
     if facts.camera and plain(facts.camera):
         parts.append(f"with {phrases.with_article(cut(plain(facts.camera), WORD_CHARS))}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import logging
 import os
 import socket
 from collections.abc import Callable
@@ -99,8 +100,19 @@ def serve_http(
         ws="none",
         timeout_graceful_shutdown=LAST_SECONDS,
     )
-    ready(f"http://{_in_url(host)}:{bound}{PATH}")
-    uvicorn.Server(settings).run(sockets=[listening])
+    running = uvicorn.Server(settings)
+
+    def matters(_: logging.LogRecord) -> bool:
+        # Streams that are still open at the end are cut off, as they are meant to be.
+        return not running.should_exit
+
+    log = logging.getLogger("uvicorn.error")
+    log.addFilter(matters)
+    try:
+        ready(f"http://{_in_url(host)}:{bound}{PATH}")
+        running.run(sockets=[listening])
+    finally:
+        log.removeFilter(matters)
 
 
 def check_access(host: str, token: str | None) -> None:
