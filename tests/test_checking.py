@@ -106,6 +106,8 @@ def test_a_part_that_is_not_borne_out_leaves_the_rest_of_its_sentence() -> None:
         "Probably pizza [1], espresso [2] and a cake [3].", {**matches, "pizza": 0.0, "espresso": 0.9}
     )
     assert text(result) == "Espresso [1] and a cake [2]."
+    assert result.claim(2) == Claim(2, "Espresso")
+    assert result.verdict(2) == Verdict("supported", 0.9)
 
 
 def test_one_picture_of_several_that_does_not_show_it_is_not_cited() -> None:
@@ -122,7 +124,10 @@ def test_matcher_and_model_that_disagree_leave_a_mark() -> None:
     assert text(result) == "A dog runs (not certain) [1]."
     result = checked("A dog runs [1].", {"A dog runs": 0.9}, {"A dog runs": 0.0})
     assert text(result) == "A dog runs (not certain) [1]."
-    assert result.support(1) == pytest.approx(0.45)
+    assert result.claim(1) == Claim(1, "A dog runs")
+    verdict = result.verdict(1)
+    assert verdict is not None
+    assert verdict.support == pytest.approx(0.45)
 
 
 def test_a_doubt_that_is_said_already_gets_no_second_mark() -> None:
@@ -136,12 +141,12 @@ def test_a_model_that_says_no_and_a_matcher_that_shrugs_cut_a_claim() -> None:
 def test_what_cannot_be_compared_is_kept_without_a_figure() -> None:
     result = checked("A dog runs [1].", {})
     assert text(result) == "A dog runs [1]."
-    assert result.support(1) is None
+    assert result.verdict(1) == Verdict("unchecked")
 
 
 def test_marks_without_words_stand_for_what_was_asked() -> None:
     assert not checked("[1].", {"a thing": 0.0}).sentences
-    assert checked("[1].", {"a thing": 0.9}).support(1) == pytest.approx(0.9)
+    assert checked("[1].", {"a thing": 0.9}).verdict(1) == Verdict("supported", 0.9)
 
 
 FACTS = Facts(

@@ -427,8 +427,37 @@ NONSENSE = {
 @pytest.mark.parametrize("kind", NONSENSE)
 def test_nonsense_is_told_in_a_sentence(speaker: Any, kind: str) -> None:
     body, told = NONSENSE[kind]
-    with ChatServer(body=body) as server, pytest.raises(ModelError, match=told):
-        speaker(server).reply([CHAT])
+    with ChatServer(body=body) as server:
+        with pytest.raises(ModelError, match=told):
+            speaker(server).reply([CHAT])
+        assert len(server.chats) == 1
+
+
+def test_an_overload_told_within_the_stream_is_asked_again(speaker: Any) -> None:
+    error = b'data: {"error": {"message": "overloaded", "code": 503}}\n\n'
+    with ChatServer("A red car.", body=error, times=1) as server:
+        assert speaker(server).reply([CHAT])[0].text == "A red car."
+
+
+def test_a_failure_does_not_wait_for_chats_that_are_silent(speaker: Any) -> None:
+    released = threading.Event()
+
+    def answer(body: dict[str, Any]) -> str:
+        if texts(body) == "bad":
+            return "x" * (wire.MAX_BODY + 1)
+        released.wait(20)
+        return "late"
+
+    with ChatServer(answer) as server:
+        try:
+            started = time.monotonic()
+            with pytest.raises(ModelError, match="more than 4 MB"):
+                speaker(server, "tiny-vlm").reply(
+                    [[Turn("user", ("slow",))], [Turn("user", ("bad",))]], seconds=20
+                )
+            assert time.monotonic() - started < 10
+        finally:
+            released.set()
 
 
 ODD = {

@@ -13,7 +13,7 @@ from PIL import Image
 
 from indexer import IndexReport
 from retrieval import Catalog
-from retrieval.encoders.toy import COLOURS
+from retrieval.encoders.toy import COLOURS, ToyEncoder
 from retrieval.errors import CatalogError, ModelUnavailable, QueryError, UnknownModel
 from retrieval.fitting import Fitting
 from retrieval.rerankers import rescoring
@@ -95,6 +95,21 @@ def test_many_texts_are_judged_as_each_alone(catalog: Path, monkeypatch: pytest.
         pairs = [(image_id, name) for image_id in known.values() for name in COLOURS]
         together = fitting.chances(pairs)
         assert together == pytest.approx([fitting.chances([pair])[0] for pair in pairs])
+
+
+def test_each_text_is_measured_against_how_it_does_over_the_catalog(
+    catalog: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of six pictures two are red and one is blue."""
+
+    def match(_self: ToyEncoder, scores: Any, sample: Any, **_: object) -> Any:
+        return (scores - sample.mean()).astype(np.float32)
+
+    monkeypatch.setattr(ToyEncoder, "match", match)
+    with Catalog(catalog) as opened:
+        known, fitting = ids(opened), Fitting(opened.state, "encoder")
+        found = fitting.chances([(known["red"], "red"), (known["blue"], "blue")])
+    assert found == pytest.approx([1 - 2 / 6, 1 - 1 / 6], abs=0.02)
 
 
 def test_without_a_checkpoint_the_encoder_compares(catalog: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -769,10 +769,13 @@ def test_the_catalog_is_opened_for_reading_unless_writing_is_allowed(kept: Path)
 
 
 @contextmanager
-def serving(catalog: Path, tmp_path: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The real command at a free port, and its address."""
+def serving(
+    catalog: Path, tmp_path: Path, *options: str, code: str | None = None
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The real command, or `code` around it, at a free port, and its address."""
+    arguments = command(catalog, "--http", "--port", "0", *options)
     process = subprocess.Popen(
-        command(catalog, "--http", "--port", "0", *options),
+        arguments if code is None else [sys.executable, "-c", code, *arguments[2:]],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -815,6 +818,21 @@ def test_http_serves_its_own_machine_and_ends_by_a_signal(kept: Path, tmp_path: 
         assert len(images(result)) == 2
         out, err = process.communicate()
     assert (out, err) == ("", "")
+
+
+def test_a_call_at_work_does_not_hold_up_the_end_of_http(kept: Path, tmp_path: Path) -> None:
+    with serving(kept / "catalog", tmp_path, code=STUCK) as (process, url):
+
+        async def use(client: Client) -> None:
+            stuck = asyncio.create_task(client.call_tool("library_status", {}))
+            assert process.stderr is not None
+            assert await asyncio.to_thread(process.stderr.readline) == "at work\n"
+            process.send_signal(signal.SIGINT)
+            assert await asyncio.to_thread(process.wait, PROMPT) == 130
+            stuck.cancel()
+
+        talk(url, use)
+        assert process.communicate() == ("", "")
 
 
 def test_http_wants_its_own_name_its_own_pages_and_its_token(kept: Path, tmp_path: Path) -> None:

@@ -75,20 +75,25 @@ class Checked:
     marked: list[str] = field(default_factory=list)
     uncited: list[str] = field(default_factory=list)
 
-    def support(self, number: int) -> float | None:
-        """How well what is still said of a picture agrees with it."""
-        known = [
-            verdict.support
+    def claim(self, number: int) -> Claim | None:
+        """The first that is said of a picture in words of its own."""
+        said = [
+            claim
             for sentence in self.sentences
-            for claim, verdict in self.verdicts.items()
-            if claim.number == number and number in sentence.cites and verdict.support is not None
-            and verdict.state in ("supported", "doubtful")
-        ]  # fmt: skip
-        return max(known, default=None)
+            for part in sentence.parts
+            if number in part.cites
+            for claim in (Claim(number, part.claim.replace(NOT_CERTAIN, "").strip()),)
+        ]
+        return next((claim for claim in said if claim.text), next(iter(said), None))
 
-    def said_of(self, number: int) -> str:
-        """The words of the first sentence that cites a picture."""
-        return next((sentence.plain for sentence in self.sentences if number in sentence.cites), "")
+    def verdict(self, number: int) -> Verdict | None:
+        """What became of that claim, and of the subject for a picture of which nothing is said."""
+        claim = self.claim(number)
+        if claim is None:
+            return None
+        # A sentence that lost its beginning got a capital letter further on.
+        of_it = {one.text.casefold(): done for one, done in self.verdicts.items() if one.number == number}
+        return of_it.get(claim.text.casefold()) or next(iter(of_it.values()), None)
 
 
 def cited(draft: str, pictures: int) -> tuple[list[Sentence], list[str]]:

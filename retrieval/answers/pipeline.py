@@ -131,7 +131,7 @@ def _from_pictures(thinking: Thinking, plan: Plan, found: Found) -> Answer | Non
     result = checked(thinking, plan, draft, telling) if draft else None
     if result is None or not result.sentences:
         return None
-    return _told(thinking, telling, result)
+    return _told(thinking, plan, telling, result)
 
 
 def _chosen(plan: Plan, found: Found, limit: int) -> list[int]:
@@ -142,20 +142,23 @@ def _chosen(plan: Plan, found: Found, limit: int) -> list[int]:
     return [ids[place * (len(ids) - 1) // max(1, limit - 1)] for place in range(limit)]
 
 
-def _told(thinking: Thinking, telling: Sequence[Finding], result: Checked) -> Answer:
+def _told(thinking: Thinking, plan: Plan, telling: Sequence[Finding], result: Checked) -> Answer:
     text, order = renumbered(result.sentences)
     citations, sure = list[Citation](), list[float]()
     for old, new in order.items():
         finding = telling[old - 1]
-        facts, support = finding.facts, result.support(old)
+        facts, claim, verdict = finding.facts, result.claim(old), result.verdict(old)
+        support = None if verdict is None else verdict.support
         assert facts.path is not None
         assert facts.image_id is not None
-        said = result.said_of(old)
+        said = (claim and claim.text) or about(plan)
         citations.append(
             Citation(new, facts.path, facts.image_id, support, said, finding.match, facts.taken_at)
         )
         sure.append(finding.match if support is None else (finding.match + support) / 2)
-    return _done(thinking, text, citations, max(sure, default=0.0))
+    # One picture is enough for that there is one; of several things said, each may be wrong.
+    confidence = max(sure) if plan.kind == "whether" else sum(sure) / len(sure)
+    return _done(thinking, text, citations, confidence)
 
 
 def _from_rows(thinking: Thinking, plan: Plan, found: Found) -> Answer | None:

@@ -156,7 +156,8 @@ _FORMS: list[tuple[re.Pattern[str], _Read]] = [
     (_form(rf"({YEARS})\s*(?:-|\u2013|to|until)\s*({YEARS})"), _between),
     (
         _form(
-            r"(since|starting(?:\s+from)?|after|later\s+than|newer\s+than|(?<!day )before|older\s+than|earlier\s+than"
+            r"(since|starting(?:\s+from)?|after|later\s+than|newer\s+than|(?<!day )before"
+            r"|older\s+than|earlier\s+than"
             rf"|until|till|up\s+to)\s+(?:the\s+)?({DATE})",
             _NO_LEADS,
         ),

@@ -22,7 +22,15 @@ from retrieval.types import Tag
 from tests.chat_server import ChatServer
 from tests.tiny_vlm import build
 
-SUBJECTS = ["local-llava", "local-qwen2-vl", "local-paligemma", "endpoint", "blip", "blip-random", "describer"]
+SUBJECTS = [
+    "local-llava",
+    "local-qwen2-vl",
+    "local-paligemma",
+    "endpoint",
+    "blip",
+    "blip-random",
+    "describer",
+]
 WORDS = ("dog", "cat", "horse", "car", "boat", "house", "tree", "cake")
 SAYS = "A red car stands on the street."
 MAX_ALT = 150
