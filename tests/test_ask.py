@@ -517,16 +517,16 @@ def test_orders_in_the_library_are_never_followed(
     index(folder)
     server = endpoint(**({"look": f"ANSWER: It is red. {marks}"} if place == "model" else {}))
     with Catalog(tmp_path / "catalog") as catalog:
-        if place == "caption":
+        if place in ("caption", "earlier"):
             texts_file = tmp_path / "texts.jsonl"
             texts_file.write_text(json.dumps({"text": marks, "image": str(red)}) + "\n")
             catalog.texts.add(texts_file)
         if place == "tag":
             catalog.tags.set(red, ORDER)
         if place == "earlier":
-            catalog.ask("How many red ones?", answerer="rules", keep=True)
-            first = catalog.ask(f"Which picture says {ORDER[:6]}?", answerer="rules", keep=True)
-            assert first.text
+            first = catalog.ask("What is red?", answerer="rules", keep=True)
+            assert "PWNED" in first.text, "rules quote it"
+            assert {citation.n for citation in first.citations} <= {1, 2}
         answer = catalog.ask("What is red?", follow_up=place == "earlier")
     assert all("PWNED" not in outside_data(body) for body in server.chats)
     plans = [body for body in server.chats if step_of(body) == "plan"]

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from retrieval import config
 from retrieval.captioners import prompts
 from retrieval.captioners.said import plain, sentences, without_thoughts
 from retrieval.captioners.speaking import MAX_ALT, MAX_CAPTION, SpeakingCaptioner, finished
@@ -36,6 +37,7 @@ SAID = {
     "USER: \nDescribe this picture. ASSISTANT: A red car by the sea. USER: What else?": "A red car by the sea.",
     "system\nYou write captions.\nuser\nDescribe this picture.\nassistant\nA dog runs.": "A dog runs.",
     "<|im_start|>assistant\nA dog on grass.<|im_end|>": "A dog on grass.",
+    "A lake. USER: What else? ASSISTANT: A hill.": "A lake.",
     "Describe this picture. A dog on grass.": "A dog on grass.",
     'Sure! Here is a caption for the picture:\n\n"Two dogs in the snow."': "Two dogs in the snow.",
     "Here is a dog.": "Here is a dog.",
@@ -304,11 +306,19 @@ class Parrot:
     def __init__(self, *replies: Reply | str) -> None:
         self.replies = [Reply(said) if isinstance(said, str) else said for said in replies]
         self.asked: list[tuple[int, float, int]] = []
+        self.seconds: list[float] = []
 
     def reply(
-        self, chats: Sequence[Chat], *, temperature: float = 0.0, seed: int = 0, **options: Any
+        self,
+        chats: Sequence[Chat],
+        *,
+        seconds: float,
+        temperature: float = 0.0,
+        seed: int = 0,
+        **options: Any,
     ) -> list[Reply]:
         self.asked.append((len(chats), temperature, seed))
+        self.seconds.append(seconds)
         return [self.replies[(len(self.asked) - 1) % len(self.replies)] for _ in chats]
 
 
@@ -327,6 +337,7 @@ def test_pictures_are_asked_in_batches_of_the_model() -> None:
     parrot = Parrot("a dog")
     assert SpeakingCaptioner(parrot).captions([Sight(Facts(), PICTURE)] * 5) == [["A dog."]] * 5
     assert [count for count, _, _ in parrot.asked] == [2, 2, 1]
+    assert parrot.seconds == [config.REPLY_SECONDS * count for count in (2, 2, 1)]
 
 
 def test_a_scrap_of_a_caption_is_none_and_a_cut_caption_is_one() -> None:

@@ -99,8 +99,9 @@ def find_conditions(text: str, today: dt.date) -> Conditions:
     fields: dict[str, Any] = {}
     notes: list[str] = []
     found = _TAGGED.findall(text)
-    if found:
-        fields["tags"] = tuple(dict.fromkeys("".join(groups) for groups in found))[:MOST_TAGS]
+    tags = tuple(tag for groups in found if (tag := "".join(groups).strip()))
+    if tags:
+        fields["tags"] = tuple(dict.fromkeys(tags))[:MOST_TAGS]
         text = _TAGGED.sub(BREAK, text)
     for pattern in (_CAMERA, _CAMERA_OF):
         camera = pattern.search(text)

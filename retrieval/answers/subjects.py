@@ -121,13 +121,13 @@ def _trimmed(words: list[str]) -> list[str]:
 
 
 def stripped(token: str) -> str:
-    """A word without the signs around it; nothing that means something in the grammar of queries is left."""
+    """A word without the signs around it."""
     start, end = 0, len(token)
     while start < end and token[start] in _EDGES:
         start += 1
     while end > start and token[end - 1] in _EDGES:
         end -= 1
-    return token[start:end].replace('"', "")
+    return token[start:end]
 
 
 def as_named(subject: str) -> str:

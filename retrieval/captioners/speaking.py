@@ -135,7 +135,8 @@ class SpeakingCaptioner:
                 replies = self._speaker.reply(
                     chats,
                     max_tokens=MAX_TOKENS[style],
-                    seconds=config.REPLY_SECONDS,
+                    # Each picture has its time: many servers answer the chats of a batch one by one.
+                    seconds=config.REPLY_SECONDS * len(chats),
                     temperature=VARIETY if attempt else 0.0,
                     seed=attempt,
                 )

@@ -87,6 +87,7 @@ class Cited(TypedDict):
     path: str
     path_b64: NotRequired[RawPath]
     sentence: NotRequired[Annotated[str, Field(description="What the answer says of it.")]]
+    match: NotRequired[Annotated[Chance, Field(description="How likely it is what was searched for.")]]
     support: NotRequired[Annotated[Chance, Field(description="How well the sentence fits the picture.")]]
 
 
