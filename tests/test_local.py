@@ -674,6 +674,21 @@ def test_drawing_leaves_other_random_numbers_alone(tiny: Tiny) -> None:
     assert (torch.rand(3) == wanted).all()
 
 
+def test_a_tokenizer_is_used_by_one_thread_at_a_time(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = LocalSpeaker(str(tiny("llava", "a red car")))
+    wording = model._model()[0].wording
+    write = wording.prompt
+    held: list[bool] = []
+
+    def prompt(chat: Any) -> Any:
+        held.append(model._speaking.locked())
+        return write(chat)
+
+    monkeypatch.setattr(wording, "prompt", prompt)
+    assert one(model, RED, "what?").text == "a red car"
+    assert held == [True]
+
+
 def test_an_interrupted_reply_lets_the_next_one_speak(tiny: Tiny) -> None:
     model = LocalSpeaker(str(tiny("llava", "a red car")))
 

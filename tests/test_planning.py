@@ -344,6 +344,11 @@ def test_a_follow_up_inherits_what_it_does_not_replace(
     assert (plan.kind, plan.searches[0].words, limits(plan)) == (kind, words, wanted)
 
 
+def test_a_tag_is_taken_as_it_is_written_and_an_empty_one_is_none() -> None:
+    assert limits(planned('photos tagged "my cat" and tagged beach'))["tags"] == ("my cat", "beach")
+    assert limits(planned('photos tagged " "')) == {}
+
+
 def test_makers_of_cameras_are_called_as_they_call_themselves() -> None:
     for question, camera in (
         ("photos taken with my Fuji X-T3", "Fujifilm X-T3"),

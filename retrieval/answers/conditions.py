@@ -21,7 +21,7 @@ CAMERAS = {name: name for name in _MAKERS.split()} | {"fuji": "fujifilm", "lumix
 _MAKES = "|".join(sorted(CAMERAS, key=len, reverse=True))
 _MODEL = (
     r"(?:\s+(?:eos|powershot|coolpix|alpha|cyber-?shot|hero|mavic|mini|pro|max|plus|ultra|mark|mk|ii|iii|iv|se"
-    r"|[a-z]{0,4}-?\d[\w-]{0,9}(?!\w)))"
+    r"|(?=[\w-]{0,9}\d)[a-z\d][\w-]{0,11}(?![\w-])))"
 )
 _DEVICE = rf"({_MAKES})\b((?:(?!\s+(?:19|20)\d\d\b){_MODEL}){{0,4}})(?:\s+(?:camera|phone|smartphone)s?\b)?"
 _PHOTOS = r"(?:photo(?:graph)?s?|pictures?|pics?|images?|shots?|snapshots?|files?)"

@@ -70,7 +70,7 @@ _JOINTS = frozenset(_JOINING.split())
 _ALSO = re.compile(r"\s*(?:,\s*(?:and\s+|or\s+)?|\s(?:and|or|&)\s+)(?:in\s+|near\s+)?", re.IGNORECASE)
 _COMMA = re.compile(r"\s*,\s*")
 _ARTICLE = re.compile(r"the\s+", re.IGNORECASE)
-_OWNER = ("'s", "’s")
+_OWNER = ("'s", "’s", "'", "’")
 BREAK = " ; "
 
 
@@ -203,7 +203,7 @@ def _lower(text: str, at: int, *, articled: bool) -> tuple[str, int] | None:
         if articled:
             if low in ARTICLED and _people(name) == EVERYWHERE:
                 return name, words[count - 1].end()
-        elif count == 1 and (low in ORDINARY or (len(low) < 4 and low not in LOWER)):
+        elif count == 1 and len(low) < 4 and low not in LOWER:
             continue
         elif not ORDINARY.issuperset(low.split()) and low not in _ordinary_tags() and _well_known(name):
             return name, words[count - 1].end()
