@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from retrieval.db.reads import EncoderInfo
-    from retrieval.protocols import Encoder
+    from retrieval.protocols import Encoder, VectorStore
     from retrieval.state import State
     from retrieval.types import Vectors
     from retrieval.vocabulary.look import Look
@@ -109,16 +109,13 @@ def _tagged(
     state: State, info: EncoderInfo, image_ids: Sequence[int]
 ) -> tuple[dict[int, tuple[Tag, ...]], dict[int, tuple[Named, ...]]]:
     """The tags of pictures, and the names that the model has for them."""
-    import numpy as np
-
     encoder = state.encoder(info)
     with state.snapshot() as reader:
         done = db.tagged(reader, info.id, image_ids)
         stored = tags_db.of_images(reader, image_ids)
         decided = db.decided(reader, image_ids)
         store = state.images(state.still(info)).store
-        held = np.array(sorted(image_ids), np.int64)
-        held = held[np.isin(held, store.ids)]
+        held = _held(store, image_ids)
         vectors, aux = store.vectors(held), store.aux(held)
     ids = held.tolist()
     tags = {image_id: tuple(Tag(*row) for row in rows) for image_id, rows in stored.items()}
@@ -137,6 +134,14 @@ def _tagged(
             if refused.isdisjoint({one.name.casefold(), *(kind.casefold() for kind in one.kinds)})
         )
     return tags, named
+
+
+def _held(store: VectorStore, image_ids: Sequence[int]) -> NDArray[np.int64]:
+    """Those of the pictures that have a vector, in order."""
+    import numpy as np
+
+    held = np.array(sorted(image_ids), np.int64)
+    return held[np.isin(held, store.ids)]
 
 
 def _look(state: State, info: EncoderInfo, encoder: Encoder) -> Look:
@@ -178,14 +183,11 @@ def _fits(
     state: State, info: EncoderInfo, image_ids: Sequence[int], near: int
 ) -> dict[int, tuple[Fitting, ...]]:
     """The texts tied to no picture that fit each of some pictures."""
-    import numpy as np
-
     encoder = state.encoder(info)
     with state.snapshot():
         current = state.still(info)
         store = state.images(current).store
-        held = np.array(sorted(image_ids), np.int64)
-        held = held[np.isin(held, store.ids)]
+        held = _held(store, image_ids)
         return {
             image_id: _fitting(state, current, encoder, vector, near)
             for image_id, vector in zip(held.tolist(), store.vectors(held), strict=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import os
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +40,8 @@ LEAST = 0.5
 """A matcher of its own agrees from here on: a match is then likelier than none."""
 READ_CHARS = 8000
 TEXTS_AT_ONCE = 256
+TEXTS_IN_TIME, PICTURES_IN_TIME = 16, 2
+"""A batch where the time is limited: it only ends between batches."""
 SCORE_DIGITS = 6
 
 
@@ -66,15 +69,20 @@ class Fitting:
         """From this chance on, picture and text agree."""
         return float(self._encoder.cutoff) if self._reranker is None else LEAST
 
-    def chances(self, pairs: Sequence[Said]) -> list[float | None]:
+    def chances(self, pairs: Sequence[Said], *, seconds: float | None = None) -> list[float | None]:
         """How likely each picture of the catalog shows its text, in the order given.
 
         None where nothing can be compared: no text, no vector of the picture, or, for a
-        reranker, a file that cannot be read and was not looked at before.
+        reranker, a file that cannot be read and was not looked at before. None also for what
+        was not begun when the `seconds` were over; what is said first is compared first. Loading
+        a model counts, but is not cut short.
         """
+        end = None if seconds is None else time.monotonic() + seconds
         wanted = [(image_id, text.strip()) for image_id, text in pairs]
         distinct = list(dict.fromkeys(pair for pair in wanted if pair[1]))
-        judged = self._by_encoder(distinct) if self._reranker is None else self._by_reranker(distinct)
+        judged = (
+            self._by_encoder(distinct, end) if self._reranker is None else self._by_reranker(distinct, end)
+        )
         found = dict(judged)
         return [found.get(pair) for pair in wanted]
 
@@ -93,11 +101,14 @@ class Fitting:
             sample = measure.samples(meaning[None])[:, 0]
             return float(measure.chances(text, meaning, scores, encoded.aux or [b""], sample)[0])
 
-    def _by_encoder(self, pairs: Sequence[Said]) -> Iterator[tuple[Said, float]]:
+    def _by_encoder(self, pairs: Sequence[Said], end: float | None) -> Iterator[tuple[Said, float]]:
         grouped = _by_text(pairs)
         texts = list(grouped)
-        for start in range(0, len(texts), TEXTS_AT_ONCE):
-            part = texts[start : start + TEXTS_AT_ONCE]
+        size = TEXTS_AT_ONCE if end is None else TEXTS_IN_TIME
+        for start in range(0, len(texts), size):
+            if _over(end):
+                return
+            part = texts[start : start + size]
             meanings = self._encoder.encode_texts([text[:READ_CHARS] for text in part])
             with self._state.snapshot():
                 measure = _Measure(self._state, self._info, self._encoder)
@@ -112,7 +123,7 @@ class Fitting:
                         )
                         yield from zip([(key, text) for key in ids.tolist()], chances.tolist(), strict=True)
 
-    def _by_reranker(self, pairs: Sequence[Said]) -> Iterator[tuple[Said, float]]:
+    def _by_reranker(self, pairs: Sequence[Said], end: float | None) -> Iterator[tuple[Said, float]]:
         """Each picture is looked at once, whatever is said of it; a batch of them at a time."""
         from retrieval.rerankers.looks import LookCache
         from retrieval.rerankers.rescoring import Picture, looked_at
@@ -126,14 +137,18 @@ class Fitting:
             rows = reads.shown(self._state.reader, list(said))
             hashes = reads.content_hashes(self._state.reader, list(rows))
         cache = LookCache(self._state.location.cache, reranker.id, readonly=self._state.readonly)
-        ids = sorted(rows)
-        size = max(1, reranker.batch_size)
+        ids = [key for key in said if key in rows]
+        size = max(1, reranker.batch_size if end is None else min(PICTURES_IN_TIME, reranker.batch_size))
         for start in range(0, len(ids), size):
+            if _over(end):
+                return
             part = ids[start : start + size]
             pictures = [Picture(Path(os.fsdecode(rows[key].path)), hashes[key]) for key in part]
             looks = dict(zip(part, looked_at(reranker, pictures, looks=cache), strict=True))
             for text, keys in _by_text((key, text) for key in part for text in said[key]).items():
                 seen = [(key, look) for key in keys if (look := looks[key]) is not None]
+                if _over(end):
+                    return
                 found = _agreement(reranker.judge(text, [look for _, look in seen]))
                 for (key, _), value in zip(seen, found, strict=True):
                     if value is not None:
@@ -197,6 +212,10 @@ def _agreement(odds: NDArray[np.float32]) -> list[float | None]:
     return [
         value if math.isfinite(value) else None for value in chance(np.asarray(odds, np.float64)).tolist()
     ]
+
+
+def _over(end: float | None) -> bool:
+    return end is not None and time.monotonic() >= end
 
 
 def _by_text(pairs: Iterable[Said]) -> dict[str, list[int]]:

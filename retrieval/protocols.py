@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from retrieval.answers.shapes import Finding, Inquiry, Plan
     from retrieval.speech import Chat, Named, Reply, Sight, Style
-    from retrieval.types import Cost, Encoded, Prepared, Vectors
+    from retrieval.types import Encoded, Prepared, Vectors
 
 Pair = Literal["text-image", "image-image", "image-text", "text-text"]
 """What is compared, the query's kind first: cosines of each pair have a distribution of their own."""
@@ -232,7 +232,12 @@ class Captioner(Protocol):
 
 
 class Answerer(Protocol):
-    """What thinks in the steps of an answer; the steps themselves are plain code around it."""
+    """What thinks in the steps of an answer; the steps themselves are plain code around it.
+
+    It may be asked about several questions at once, and so keeps nothing of a question itself: each
+    comes with its time (`Inquiry.seconds`), and what was asked of a model for it is written
+    into its `Inquiry.ledger`.
+    """
 
     @property
     def id(self) -> str: ...
@@ -264,12 +269,8 @@ class Answerer(Protocol):
         """An answer in sentences that cite pictures as [1], [2], in the order of the findings."""
         ...
 
-    def check(self, claims: Sequence[tuple[str, Sight]]) -> list[float | None]:
+    def check(self, inquiry: Inquiry, claims: Sequence[tuple[str, Sight]]) -> list[float | None]:
         """How far each picture bears out what is said of it, 0..1; None where it cannot tell."""
-        ...
-
-    def spent(self) -> Cost:
-        """What was asked of models since the last call of this."""
         ...
 
 

@@ -314,6 +314,11 @@ class Answer:
     cost: Cost = field(default_factory=Cost)
     notes: tuple[str, ...] = ()
     """Sentences that a person should know about how the answer came about."""
+    html: Callable[[Answer], str] | None = field(default=None, repr=False, compare=False)
+    """Draws it for a notebook."""
+
+    def _repr_html_(self) -> str | None:
+        return None if self.html is None else self.html(self)
 
     def as_dict(self) -> dict[str, Any]:
         return {

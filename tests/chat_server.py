@@ -12,6 +12,7 @@ import base64
 import json
 import re
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Sequence
@@ -20,7 +21,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 
 Body = dict[str, Any]
-Stall = Literal["before", "headers", "role", "within"]
+Stall = Literal["before", "headers", "role", "thought", "within"]
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ class ChatServer:
         encoding: str | None = None,
         finish: str | None = "stop",
         thoughts: str = "",
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.answer = answer
         self.models = models
@@ -108,8 +110,8 @@ class ChatServer:
         self.echo_key = echo_key
         """Its error tells the Authorization header back."""
         self.stall: Stall | None = stall
-        """Goes silent before it answers, after the headers, after an event without text, or after the
-        first word."""
+        """Goes silent before it answers, after the headers, after an event without text, after what it
+        thinks, or after the first word."""
         self.truncate = truncate
         """Closes the connection after so many words, without an end."""
         self.close_early = close_early
@@ -121,6 +123,8 @@ class ChatServer:
         self.finish = finish
         self.thoughts = thoughts
         """What it thinks aloud before it speaks, beside the text."""
+        self.tls = tls
+        """Speaks only encrypted."""
         self.requests: list[Asked] = []
         self.released = threading.Event()
         self.lock = threading.Lock()
@@ -139,7 +143,7 @@ class ChatServer:
     @property
     def origin(self) -> str:
         assert self._server is not None, "the server is not up"
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self._server.server_address[1]}"
 
     @property
     def chats(self) -> list[Body]:
@@ -160,6 +164,8 @@ class ChatServer:
     def __enter__(self) -> ChatServer:
         handler = type("Handler", (_Handler,), {"told": self})
         self._server = _Server(("127.0.0.1", 0), handler)
+        if self.tls is not None:
+            self._server.socket = self.tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
         return self
@@ -258,6 +264,8 @@ class _Handler(BaseHTTPRequestHandler):
             told.released.wait()
         for thought in re.findall(r"\s*\S+", told.thoughts):
             self._event({"choices": [{"index": 0, "delta": {"reasoning": thought}}]})
+        if faulty and told.stall == "thought":
+            told.released.wait()
         for number, piece in enumerate(re.findall(r"\s*\S+|\s+$", text)):
             if faulty and told.truncate == number:
                 return self._reset()
@@ -295,6 +303,8 @@ class _Handler(BaseHTTPRequestHandler):
             message += f" ({self.headers.get('Authorization')})"
         wait = self.told.retry_after
         more = {"Retry-After": wait} if wait is not None and status in (429, 503) else {}
+        if self.told.encoding:
+            more["Content-Encoding"] = self.told.encoding
         error = {"error": {"message": message, "type": "invalid_request_error"}}
         self._send(status, json.dumps(error).encode(), **more)
 

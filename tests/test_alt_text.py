@@ -300,3 +300,47 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", refuse)
+
+
+def test_several_lists_get_the_texts_and_each_keeps_what_a_person_wrote(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.json", tmp_path / "b.csv"
+    write_alt_texts([described("/p/a.jpg")], second)
+    second.write_text(second.read_text("utf-8").replace(DOGS, "Mine."), "utf-8")
+    report = write_alt_texts([described("/p/a.jpg"), described("/p/b.jpg")], [first, second])
+    assert report == AltReport(2, 0, (), f"{first}, {second}")
+    assert [row["alt"] for row in rows(first)] == [DOGS, DOGS]
+    assert [row["alt"] for row in rows(second)] == ["Mine.", DOGS]
+    again = write_alt_texts([described("/p/a.jpg"), described("/p/b.jpg")], [first, second])
+    assert (again.written, again.kept) == (0, 2)
+
+
+def test_nothing_is_written_beside_pictures_where_the_list_cannot_be_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from retrieval.describing import alt_lists
+
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    picture = tmp_path / "a.jpg"
+    picture.write_bytes(b"no matter")
+    monkeypatch.setattr(alt_lists, "create", full)
+    with pytest.raises(OSError, match="No space"):
+        write_alt_texts([described(picture)], ["xmp", tmp_path / "alt.json"])
+    assert [path.name for path in tmp_path.iterdir()] == ["a.jpg"]
+
+
+def test_beside_pictures_go_the_words_of_the_list(tmp_path: Path) -> None:
+    from retrieval.describing.sidecars import alt_beside
+
+    pictures = [tmp_path / f"{name}.jpg" for name in "abc"]
+    for picture in pictures:
+        picture.write_bytes(b"no matter")
+    out = tmp_path / "alt.json"
+    write_alt_texts([described(picture) for picture in pictures], out)
+    entries = rows(out)
+    entries[0]["alt"], entries[1]["alt"] = "Mine.", ""
+    out.write_text(json.dumps(entries), "utf-8")
+    report = write_alt_texts([described(picture) for picture in pictures], ["xmp", out])
+    assert (report.written, report.kept, report.failed) == (2, 1, ())
+    assert [alt_beside(picture) for picture in pictures] == ["Mine.", None, DOGS]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -17,7 +18,7 @@ from retrieval.answers.shapes import Finding, Inquiry, Plan, Search
 from retrieval.answers.speaking import read_plan
 from retrieval.errors import CatalogError, ModelError, ModelUnavailable, QueryError
 from retrieval.speech import Sight
-from retrieval.types import Answer, Cost
+from retrieval.types import Answer
 from tests.chat_server import ChatServer, texts
 from tests.conftest import draw
 from tests.seeing_server import ORDER, data_of, outside_data, seeing, step_of
@@ -73,41 +74,40 @@ class Scripted:
         sees: bool = False,
         draft: str | None = None,
         fails: str | None = None,
+        subject: str = "",
     ) -> None:
         self.sees = sees
         self.asked: list[str] = []
         self.looked: list[str] = []
-        self._plan = Plan(kind, searches or (Search("red"),), "", which, "scripted")
+        self._plan = Plan(kind, searches or (Search("red"),), subject, which, "scripted")
         self._draft = draft
         self._fails = fails
 
-    def _told(self, step: str) -> None:
+    def _told(self, step: str, inquiry: Inquiry) -> None:
         self.asked.append(step)
+        inquiry.ledger.add(calls=1, tokens=5)
         if step == self._fails or f"{step}{self.asked.count(step)}" == self._fails:
             raise ModelError("It fell over.")
 
     def plan(self, inquiry: Inquiry) -> Plan:
-        self._told("plan")
+        self._told("plan", inquiry)
         return self._plan
 
     def look(self, inquiry: Inquiry, plan: Plan, sights: Sequence[Sight]) -> list[Finding]:
-        self._told("look")
+        self._told("look", inquiry)
         self.looked += [sight.facts.path.name for sight in sights if sight.facts.path]
         assert not self.sees or all(sight.image is not None for sight in sights)
         return [Finding(sight.facts, 0.0, "Something red.", 0.9, self.id) for sight in sights]
 
     def draft(self, inquiry: Inquiry, plan: Plan, findings: Sequence[Finding]) -> str:
-        self._told("draft")
+        self._told("draft", inquiry)
         if self._draft is not None:
             return self._draft
         return " ".join(f"Something red [{number}]." for number in range(1, len(findings) + 1))
 
-    def check(self, claims: Sequence[tuple[str, Sight]]) -> list[float | None]:
-        self._told("check")
+    def check(self, inquiry: Inquiry, claims: Sequence[tuple[str, Sight]]) -> list[float | None]:
+        self._told("check", inquiry)
         return [None] * len(claims)
-
-    def spent(self) -> Cost:
-        return Cost(calls=len(self.asked), tokens=5)
 
 
 def names(answer: Answer) -> list[str]:
@@ -133,6 +133,28 @@ def test_pictures_of_a_year_are_counted_by_the_catalog_and_no_model_is_asked(lib
 def test_a_count_of_what_pictures_look_like_says_where_it_draws_the_line(library: Catalog) -> None:
     answer = library.ask("How many red ones?", answerer=Scripted(kind="count"))
     assert answer.text.startswith("3 pictures look like something red [1][2][3] (match at least 50%;")
+
+
+def test_a_count_that_reached_the_most_that_are_ranked_says_at_least(
+    library: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("retrieval.asking.DATED", 2)
+    answer = library.ask("How many red ones?", answerer=Scripted(kind="count"))
+    assert answer.text.startswith("At least 2 pictures look like something red [1][2] (match at least 50%;")
+    listed = library.ask("How many?", answerer=Scripted(Search("", Filter(after="2022")), kind="count"))
+    assert listed.text.startswith("The library has 4 pictures")
+
+
+def test_whether_there_are_pictures_of_a_time_is_answered_by_the_catalog(library: Catalog) -> None:
+    answer = library.ask("Do we have photos from 2022?", answerer="rules")
+    assert answer.text == "Yes, the library has 3 pictures taken in 2022 [1][2][3]."
+    assert answer.confidence == 1.0
+    assert step(answer, "look") == ""
+    none = library.ask("Do we have photos from 2015?", answerer="rules")
+    assert none.text == "The library does not show any picture taken in 2015."
+    assert none.confidence == 0.0
+    worded = library.ask("Is there anything red?", answerer="rules")
+    assert worded.text.startswith("Yes, something red [1]")
 
 
 def test_times_come_in_occasions_with_their_pictures(library: Catalog) -> None:
@@ -177,6 +199,64 @@ def test_places_and_cameras_are_named_and_what_is_not_known_is_said(library: Cat
     assert answer.confidence == 0
 
 
+# Which kinds there are
+
+
+def test_kinds_are_counted_over_all_pictures_where_there_are_more_than_are_looked_at(
+    library: Catalog,
+    tmp_path: Path,
+) -> None:
+    for name, tag in (("a.jpg", "dog"), ("b.jpg", "dog"), ("c.jpg", "cat"), ("d.jpg", "horse")):
+        library.tags.set(tmp_path / "library" / name, tag)
+    answer = library.ask("What red animals are there?", limit=2, answerer="rules")
+    assert answer.text == (
+        "Dogs in 2 pictures [1] and a cat in 1 [2], out of 3 pictures that look like red animals "
+        "(match at least 50%; counted by tags and names)."
+    )
+    assert [citation.n for citation in answer.citations] == [1, 2]
+    assert names(answer)[1] == "c.jpg"
+    assert [citation.sentence for citation in answer.citations] == ["dogs", "a cat"]
+    assert [citation.support for citation in answer.citations] == [1.0, 1.0]
+    looked = next(one for one in answer.steps if one.name == "look")
+    assert looked.data == {"kind": "animal", "counts": {"dog": 2, "cat": 1}, "of": 3}
+    assert answer.cost.pictures == 3
+    assert answer.confidence > 0.9
+    # So few are looked at one by one.
+    few = library.ask("What red animals are there?", limit=3, answerer="rules")
+    assert few.text.startswith("A dog [1][2] and a cat [3].")
+    one = library.ask("What red animals are there in 2021?", limit=1, answerer="rules")
+    assert one.text.startswith("A dog [1].")
+
+
+def test_kinds_of_which_the_record_says_nothing_are_looked_for_in_the_best_pictures(library: Catalog) -> None:
+    answer = library.ask("What red animals are there?", limit=2, answerer="rules")
+    assert answer.text.startswith("The library does not show red animals.")
+    assert answer.confidence == 0
+    assert "2 pictures looked at" in step(answer, "look")
+
+
+def test_a_model_that_sees_names_kinds_by_itself(library: Catalog, tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        library.tags.set(tmp_path / "library" / name, "dog")
+    scripted = Scripted(Search("red"), subject="animals", sees=True)
+    answer = library.ask("What animals are there?", limit=2, answerer=scripted)
+    assert answer.text == "Something red [1]. Something red [2]."
+    assert len(scripted.looked) == 2
+
+
+def test_kinds_that_there_was_no_time_to_count_are_said(
+    library: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from retrieval.answers import counting
+
+    for name, tag in (("a.jpg", "dog"), ("b.jpg", "dog"), ("c.jpg", "dog")):
+        library.tags.set(tmp_path / "library" / name, tag)
+    monkeypatch.setattr(counting, "AT_ONCE", 1)
+    answer = library.ask("What red animals are there?", limit=1, answerer="rules", seconds=1e-6)
+    assert answer.text.startswith("A dog in 1 picture [1], out of 1 picture that looks like red animals")
+    assert any("2 of 3 pictures" in note for note in answer.notes)
+
+
 # What is not there
 
 
@@ -207,6 +287,19 @@ def test_a_draft_without_any_support_is_no_answer(library: Catalog) -> None:
     answer = library.ask("What is red?", answerer=Scripted(draft="Something blue [1]."))
     assert answer.text.startswith("The library does not show something red. 3 pictures came near")
     assert (answer.citations, answer.confidence) == ((), 0.0)
+
+
+def test_one_picture_is_enough_for_that_there_is_one(library: Catalog) -> None:
+    """Beside a search in words one without them only widens, and what it lists is less likely."""
+    draft = "Something red [1]. Something else [5]."
+    sure = {}
+    for kind in ("whether", "what"):
+        scripted = Scripted(Search("red"), Search(""), kind=kind, draft=draft)
+        answer = library.ask("Is it red?", answerer=scripted, check=False)
+        assert [citation.match for citation in answer.citations] == [pytest.approx(1.0, abs=0.05), 0.5]
+        sure[kind] = answer.confidence
+    assert sure["whether"] == pytest.approx(1.0, abs=0.05)
+    assert sure["what"] == pytest.approx(0.75, abs=0.05)
 
 
 def test_citations_are_counted_in_the_order_of_their_use(library: Catalog) -> None:
@@ -303,6 +396,159 @@ def test_pictures_that_are_gone_are_passed_over_by_what_sees(library: Catalog, t
     assert "Passed over" in step(answer, "look")
     assert "a.jpg" in step(answer, "look")
     assert "a.jpg" not in names(answer)
+
+
+def test_a_picture_that_is_another_one_now_is_passed_over_by_what_sees(
+    library: Catalog, tmp_path: Path
+) -> None:
+    draw(tmp_path / "library" / "a.jpg", "blue", quality=95)
+    scripted = Scripted(sees=True)
+    answer = library.ask("What is red?", answerer=scripted)
+    assert sorted(scripted.looked) == ["b.jpg", "c.jpg"]
+    assert "a.jpg" not in names(answer)
+    assert "Passed over, since the file is not the one that was indexed: 1 picture (a.jpg)" in step(
+        answer, "look"
+    )
+    assert any("1 picture was passed over" in note and "search index" in note for note in answer.notes)
+    for name in ("b.jpg", "c.jpg"):
+        draw(tmp_path / "library" / name, "green", quality=95)
+    answer = library.ask("What is red?", answerer=Scripted(sees=True))
+    assert answer.text.startswith("The library does not show something red. 3 pictures came near")
+    assert answer.confidence == 0
+    assert any("3 pictures were passed over" in note for note in answer.notes)
+
+
+def test_a_picture_that_changes_between_look_and_check_is_not_shown_to_the_check(
+    library: Catalog, tmp_path: Path
+) -> None:
+    checked: list[str] = []
+
+    class Swapping(Scripted):
+        def draft(self, inquiry: Inquiry, plan: Plan, findings: Sequence[Finding]) -> str:
+            draw(tmp_path / "library" / "a.jpg", "blue", quality=95)
+            return super().draft(inquiry, plan, findings)
+
+        def check(self, inquiry: Inquiry, claims: Sequence[tuple[str, Sight]]) -> list[float | None]:
+            checked.extend(sight.facts.path.name for _, sight in claims if sight.facts.path)
+            return super().check(inquiry, claims)
+
+    library.ask("What is red?", answerer=Swapping(sees=True))
+    assert sorted(checked) == ["b.jpg", "c.jpg"]
+
+
+class Comparing:
+    """An image-text matcher that says what the test wants; its clock is the test's."""
+
+    id, batch_size, log_odds = "comparing", 4, True
+
+    def __init__(self, says: float = 3.0, fails: bool = False) -> None:
+        self.judged: list[str] = []
+        self.says, self.fails = says, fails
+
+    def look(self, images: Sequence[Image.Image]) -> list[Any]:
+        return [np.zeros(1, np.float16) for _ in images]
+
+    def judge(self, text: str, looks: Sequence[Any]) -> Any:
+        if self.fails:
+            raise ModelError("It fell over.")
+        self.judged.append(text)
+        return np.full(len(looks), self.says, np.float32)
+
+
+def matched_by(matcher: Comparing, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(
+        "retrieval.fitting._chosen", lambda named, _encoder: None if named == "encoder" else matcher
+    )
+
+
+def test_the_matcher_stops_in_time_and_leaves_the_model_its_share(
+    library: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+
+    class Slow(Comparing):
+        def judge(self, text: str, looks: Sequence[Any]) -> Any:
+            now[0] += 3
+            return super().judge(text, looks)
+
+    class Looking(Scripted):
+        def check(self, inquiry: Inquiry, claims: Sequence[tuple[str, Sight]]) -> list[float | None]:
+            self._told("check", inquiry)
+            return [1.0] * len(claims)
+
+    slow = Slow()
+    matched_by(slow, monkeypatch)
+    draft = " ".join(f"Thing {'abcdefghij'[number]} is red [{number % 3 + 1}]." for number in range(10))
+    answer = library.ask("What is red?", answerer=Looking(sees=True, draft=draft), seconds=20)
+    assert len(slow.judged) == 4, "half of the time, and what was begun within it"
+    assert now[0] - 1000 == 12
+    assert answer.text.count("[") == 10, "the model looked at all of them"
+    assert not any("Not checked" in note for note in answer.notes)
+    slow.judged.clear()
+    alone = library.ask("What is red?", answerer=Scripted(draft=draft), seconds=20)
+    assert len(slow.judged) == 4
+    told = next(note for note in alone.notes if "Not checked" in note)
+    assert told.startswith("Not checked, for the time was up: \u201c")
+    assert "and 3 more" in told
+    assert [citation.support is None for citation in alone.citations] == [False, True, True]
+
+
+def test_what_nothing_could_compare_is_kept_said_and_trusted_half(
+    library: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matched_by(Comparing(says=float("nan")), monkeypatch)
+    answer = library.ask("What is red?", answerer=Scripted(draft="It is red [1]."))
+    assert answer.text == "It is red [1]."
+    assert answer.citations[0].support is None
+    assert "1 not checked" in step(answer, "check")
+    assert (
+        "Not checked, for nothing here could compare it with the picture: \u201cIt is red\u201d."
+        in answer.notes
+    )
+    unwanted = library.ask("What is red?", answerer=Scripted(draft="It is red [1]."), check=False)
+    assert answer.confidence == pytest.approx(unwanted.confidence / 2)
+    assert not any("Not checked" in note for note in unwanted.notes)
+
+
+def test_the_matcher_that_takes_over_is_held_to_its_own_threshold(
+    library: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matched_by(Comparing(fails=True), monkeypatch)
+    draft = Scripted(draft="It is red and blue [1].")
+    sure = library.ask("What is red?", answerer=draft)
+    assert sure.text == "It is red and blue [1]."
+    assert any("checked by the catalog's own model only" in note for note in sure.notes)
+    support = sure.citations[0].support
+    assert support is not None
+    assert 0.5 < support < 0.99
+    monkeypatch.setattr(
+        "retrieval.fitting.Fitting.least", property(lambda self: 0.5 if self._reranker else 0.99)
+    )
+    assert library.ask("What is red?", answerer=draft).text == "It is red and blue (not certain) [1]."
+
+
+def test_matchers_that_all_fail_leave_the_draft_unchecked(
+    library: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise ModelError("Nothing works.")
+
+    monkeypatch.setattr("retrieval.fitting.Fitting.chances", fail)
+    answer = library.ask("What is red?", answerer=Scripted(draft="It is red [1]."))
+    assert answer.text == "It is red [1]."
+    assert any("Nothing works." in note for note in answer.notes)
+    assert any("Not checked" in note for note in answer.notes)
+
+
+def test_sentences_that_go_on_behind_their_mark_are_checked_whole(library: Catalog) -> None:
+    scripted = Scripted(
+        draft="The red thing [1] is red. It is blue, the thing [2], and green. Both [1] and [3] are red."
+    )
+    answer = library.ask("What is red?", answerer=scripted)
+    assert answer.text == "The red thing [1] is red. Both [1] and [2] are red."
+    said = next(one for one in answer.steps if one.name == "check").data
+    assert said["dropped"] == ["It is blue, the thing, and green"]
 
 
 def test_time_that_is_up_leaves_the_rest_to_rules(library: Catalog) -> None:
@@ -561,4 +807,6 @@ def test_evidence_shows_where_each_citation_is_borne_out(library: Catalog, tmp_p
     assert all(one.query == "Something red" for one in found)
     assert all(float(one.heat.max()) > 0.9 for one in found)
     answer.citations[0].path.unlink()
+    assert len(library.evidence(answer)) == len(answer.citations) - 1
+    library.forget(answer.citations[0].path)
     assert len(library.evidence(answer)) == len(answer.citations) - 1

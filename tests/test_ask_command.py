@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
+from retrieval.errors import RetrievalError
 from retrieval.show.answer import answer_lines, step_lines, write_answer
 from retrieval.types import Answer, Citation, Cost, Step
 from tests.chat_server import ChatServer
@@ -163,6 +164,28 @@ def test_the_page_shows_the_answer_its_pictures_and_where(ask: Search, tmp_path:
     assert other.read_text() == "<p>mine</p>"
 
 
+def test_a_page_that_cannot_be_written_is_told_before_the_model_is_asked(
+    ask: Search, server: ChatServer, tmp_path: Path
+) -> None:
+    result = ask("Is there a red picture?", "--html", tmp_path / "nowhere" / "answer.html")
+    assert result.exit_code == 1
+    assert "does not exist" in result.stderr
+    assert not server.requests
+
+
+def test_the_answer_is_told_also_where_its_page_fails_at_last(
+    ask: Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise RetrievalError("The page could not be written: No space left on device.")
+
+    monkeypatch.setattr("retrieval.show.answer.write_answer", full)
+    result = ask("Is there a red picture?", "--html", tmp_path / "answer.html")
+    assert result.exit_code == 1
+    assert result.stdout.startswith("Yes, ")
+    assert "No space left" in result.stderr
+
+
 def test_the_page_is_still_written_for_pictures_that_are_gone(
     ask: Search, tmp_path: Path, photos: Path
 ) -> None:
@@ -170,7 +193,19 @@ def test_the_page_is_still_written_for_pictures_that_are_gone(
     result = ask("Is there a red picture?", "--html", tmp_path / "answer.html")
     assert result.exit_code == 0
     assert "could not be shown" in result.stderr
-    assert "the file is gone" in (tmp_path / "answer.html").read_text("utf-8")
+    told = (tmp_path / "answer.html").read_text("utf-8")
+    assert "the file is gone" in told
+    assert "[1]" in told
+    assert 'href="#p1"' not in told, "a mark leads to no picture that is not there"
+
+
+def test_the_page_of_an_answer_without_pictures_speaks_of_no_confidence(tmp_path: Path) -> None:
+    page = tmp_path / "answer.html"
+    write_answer(Answer("The library does not show a zebra.", (), (), 0.0, answerer="rules"), page)
+    assert "Answered by rules · 0.0 s" in page.read_text("utf-8")
+    picture = draw(tmp_path / "red.png", "red")
+    write_answer(Answer("Red [1].", (Citation(1, picture, 1),), (), 0.5, answerer="rules"), page)
+    assert "Answered by rules · confidence 50% · 0.0 s" in page.read_text("utf-8")
 
 
 EVIL = '<script>alert(1)</script>"><img src=x onerror=y>\x1b[31m\u202e[9]'

@@ -73,6 +73,17 @@ def test_several_captions_are_different_ones(blip: Path) -> None:
     assert len({caption for captions in given for caption in captions}) > 4
 
 
+def test_a_model_that_has_one_thing_to_say_gives_one_caption(saying: Path) -> None:
+    given = BlipCaptioner(str(saying)).captions(SIGHTS[:2], count=3)
+    assert given == [["A red car on the street."]] * 2
+
+
+def test_an_alt_text_is_one_sentence(tmp_path: Path) -> None:
+    captioner = BlipCaptioner(str(build("blip", tmp_path / "two", says="a red car. the dog sits.")))
+    assert captioner.captions(SIGHTS[:1]) == [["A red car. the dog sits."]]
+    assert captioner.captions(SIGHTS[:1], style="alt") == [["A red car."]]
+
+
 def test_a_batch_that_does_not_fit_is_halved_until_it_does(
     saying: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,6 +114,32 @@ def test_a_model_that_fails_is_an_error_of_ours(blip: Path, monkeypatch: pytest.
         ModelError, match=r"failed at captioning: shapes do not fit\. Use the built-in describer"
     ):
         captioner.captions(SIGHTS)
+
+
+def test_a_model_whose_numbers_overflow_is_an_error_and_no_caption(blip: Path) -> None:
+    captioner = BlipCaptioner(str(blip))
+    captioner._parts()[0].text_decoder.get_output_embeddings().weight.data[5] = float("nan")
+    for count in (1, 2):
+        with pytest.raises(ModelError, match=r"failed at captioning: .*no numbers"):
+            captioner.captions(SIGHTS[:1], count=count)
+
+
+def test_a_model_that_cannot_be_put_on_its_device_is_refused(
+    blip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.nn.Module, "to", full)
+    with pytest.raises(ModelUnavailable, match=r"does not fit into the memory .*--captioner describer"):
+        BlipCaptioner(str(blip)).captions(SIGHTS[:1])
+
+
+def test_a_picture_of_any_shape_gets_a_caption(saying: Path) -> None:
+    captioner = BlipCaptioner(str(saying))
+    for size in ((1, 1), (3, 3), (1, 900), (900, 1)):
+        sight = Sight(Facts(), Image.new("RGB", size))
+        assert captioner.captions([sight]) == [["A red car on the street."]]
 
 
 def test_another_kind_of_model_is_refused(copied: Path) -> None:

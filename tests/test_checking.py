@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -13,12 +14,14 @@ from retrieval.answers.checking import (
     Claim,
     Verdict,
     cited,
+    claims_of,
     filtered,
     judged,
-    on_record,
-    says_nothing,
+    trust,
 )
-from retrieval.answers.citing import renumbered, sentences
+from retrieval.answers.citing import renumbered, says_nothing, sentences
+from retrieval.answers.reading_dates import said_dates
+from retrieval.answers.recorded import on_record
 from retrieval.speech import Facts, Named, Told
 from retrieval.types import Tag
 
@@ -44,7 +47,7 @@ def checked(
         return [(looks or {}).get(text) for _, text in claims]
 
     known = {number: Facts() for number in range(1, 10)} | dict(facts or {})
-    verdicts = judged(kept, known, subject="a thing", least=LEAST, matcher=matcher, model=model)
+    verdicts = judged(kept, known, subject="a thing", least=lambda: LEAST, matcher=matcher, model=model)
     result = filtered(kept, verdicts, "a thing")
     result.uncited = uncited
     return result
@@ -69,6 +72,13 @@ def text(result: Checked) -> str:
         ("It cost 0.62 euros in St. Gallen [1]!", "It cost 0.62 euros in St. Gallen [1]!"),
         ('The sign reads "STOP. GO [7]. Now" [1].', 'The sign reads "STOP. GO [1]. Now" [2].'),
         ("A dog [1][1].", "A dog [1]."),
+        ("The dog [1] is eating pizza.", "The dog [1] is eating pizza."),
+        ("Both [2] and [1] show dogs.", "Both [1] and [2] show dogs."),
+        ("[3] and [1] show dogs, [2] a cat.", "[1] and [2] show dogs, [3] a cat."),
+        ("Dogs [1], [2] and [3] are eating.", "Dogs [1], [2] and [3] are eating."),
+        ("A cat [1], not a dog, sat there.", "A cat [1], not a dog, sat there."),
+        ("The dog in [1] runs; the cat in [2] sleeps.", "The dog in [1] runs; the cat in [2] sleeps."),
+        ("A dog (the old one [1]) runs [2].", "A dog (the old one [1]) runs [2]."),
     ],
 )
 def test_marks_are_read_and_counted_anew(draft: str, expected: str) -> None:
@@ -84,6 +94,75 @@ def test_a_sentence_without_a_picture_there_is_dropped() -> None:
 def test_numbers_beyond_the_pictures_are_removed() -> None:
     assert written("A dog runs [1][8].", 2) == "A dog runs [1]."
     assert written("A dog runs [0][2].", 2) == "A dog runs [1]."
+
+
+@pytest.mark.parametrize(
+    ("draft", "claims"),
+    [
+        ("The dog [1] is eating pizza.", [(1, "The dog is eating pizza")]),
+        ("Both [1] and [2] show dogs.", [(1, "dogs"), (2, "dogs")]),
+        ("A cat [1], not a dog, sat there.", [(1, "A cat, not a dog, sat there")]),
+        ("The dog in [1] is asleep.", [(1, "The dog is asleep")]),
+        ("A dog runs in [1] and a cat in [2].", [(1, "A dog runs"), (2, "a cat")]),
+        ("Pizza [1] and wine [2] on a table.", [(1, "Pizza"), (2, "wine on a table")]),
+        ("No dog [1].", [(1, "No dog")]),
+        ("No, a cat [1].", [(1, "a cat")]),
+        ("Dogs [1]; none of them says when it was taken.", [(1, "Dogs")]),
+        ("Dogs [1]; some of them eat.", [(1, "Dogs; some of them eat")]),
+    ],
+)
+def test_what_goes_on_behind_a_mark_is_part_of_the_claim(draft: str, claims: list[tuple[int, str]]) -> None:
+    assert list(claims_of(cited(draft, 9)[0], "a thing")) == claims
+
+
+@pytest.mark.parametrize(
+    "draft",
+    [
+        "The dog [1] is eating pizza.",
+        "A cat [1], not a dog, sat there.",
+        "Both [1] and [2] show dogs.",
+        "The dog [1] is on the beach of Rome [2].",
+        "The dog [1], which is old [2].",
+    ],
+)
+def test_a_sentence_that_goes_on_behind_its_mark_is_kept_or_dropped_whole(draft: str) -> None:
+    kept, _ = cited(draft, 9)
+    good = {claim: Verdict("supported", 0.9) for claim in claims_of(kept, "")}
+    whole = filtered(kept, good, "")
+    assert text(whole) == draft
+    assert not whole.dropped
+    for claim in good:
+        result = filtered(kept, {**good, claim: Verdict("against", 0.0)}, "")
+        assert text(result) == ""
+        assert result.dropped == [kept[0].plain]
+
+
+def test_what_went_of_a_sentence_is_said() -> None:
+    result = checked("Pizza [1] and wine [2] on a table.", {"Pizza": 0.9, "wine on a table": 0.0})
+    assert text(result) == "Pizza [1]."
+    assert result.dropped == ["and wine on a table (of: Pizza and wine on a table)"]
+    kept, _ = cited("A dog [1][2] runs.", 2)
+    verdicts = {
+        Claim(1, "A dog runs"): Verdict("against", 0.1),
+        Claim(2, "A dog runs"): Verdict("supported", 0.9),
+    }
+    result = filtered(kept, verdicts, "")
+    assert text(result) == "A dog [1] runs."
+    assert result.dropped == ["1 picture cited for: A dog runs"]
+
+
+def test_parts_that_are_left_end_and_begin_as_sentences_do() -> None:
+    good, bad = Verdict("supported", 0.9), Verdict("against", 0.0)
+    kept, _ = cited("In [1], a dog runs and in [2], a cat sleeps.", 2)
+    one, two = claims_of(kept, "")
+    assert text(filtered(kept, {one: good, two: bad}, "")) == "In [1], a dog runs."
+    assert text(filtered(kept, {one: bad, two: good}, "")) == "In [1], a cat sleeps."
+
+
+def test_a_picture_that_is_not_there_takes_the_sentence_built_on_it_along() -> None:
+    kept, uncited = cited("Both [1] and [9] show dogs. The dog [9] eats pizza [1]. A dog [1] and [9].", 3)
+    assert renumbered(kept)[0] == "A dog [1]."
+    assert uncited == ["Both show dogs", "The dog eats pizza"]
 
 
 @pytest.mark.parametrize("sentence", ["The pictures do not show a cat.", "No picture shows it.", "Nothing."])
@@ -144,6 +223,32 @@ def test_what_cannot_be_compared_is_kept_without_a_figure() -> None:
     assert result.verdict(1) == Verdict("unchecked")
 
 
+def test_a_doubt_about_a_sentence_that_goes_on_stands_at_its_end() -> None:
+    result = checked("The dog [1] is old.", {"The dog is old": 0.02}, {"The dog is old": 1.0})
+    assert text(result) == "The dog [1] is old (not certain)."
+    assert result.claim(1) == Claim(1, "The dog is old")
+
+
+def test_what_was_not_checked_is_said_and_trusted_half() -> None:
+    result = checked("A dog runs [1]. A cat sleeps [2].", {"A cat sleeps": 0.9})
+    assert result.unchecked == ["A dog runs"]
+    assert trust(0.8, Verdict("unchecked")) == pytest.approx(0.4)
+    assert trust(0.8, Verdict("supported", 0.6)) == pytest.approx(0.7)
+    assert trust(0.8, None) == 0.8, "nobody wanted a check"
+
+
+def test_the_threshold_is_that_of_what_compared_in_the_end() -> None:
+    least = [0.5]
+
+    def matcher(claims: Sequence[tuple[int, str]]) -> list[float | None]:
+        least[0] = 0.9
+        return [0.7 for _ in claims]
+
+    kept, _ = cited("A dog runs [1].", 1)
+    verdicts = judged(kept, {1: Facts()}, subject="", least=lambda: least[0], matcher=matcher, model=None)
+    assert [verdict.state for verdict in verdicts.values()] == ["doubtful"]
+
+
 def test_marks_without_words_stand_for_what_was_asked() -> None:
     assert not checked("[1].", {"a thing": 0.0}).sentences
     assert checked("[1].", {"a thing": 0.9}).verdict(1) == Verdict("supported", 0.9)
@@ -183,9 +288,125 @@ def test_the_catalogs_record_bears_out_what_it_knows(claim: str, sure: float | N
     assert on_record(claim, FACTS) == (sure if sure is None else pytest.approx(sure))
 
 
+@pytest.mark.parametrize(
+    "claim",
+    [
+        "Taken in May 2022",
+        "Taken on 2022-05-03",
+        "taken on May 3, 2022",
+        "taken on May 3rd",
+        "taken on the 3rd of May",
+        "Photographed on Tuesday",
+        "Photographed on Tuesday, 3 May 2022",
+        "Tue 3 May 2022",
+        "Taken between 1 and 9 May 2022",
+        "on 2 and 3 May 2022",
+        "Taken between May and July 2022",
+        "Taken from April 2021 to June 2022",
+        "2021-2023",
+        "on 30 April and 3 May 2022",
+        "Taken before 2023",
+        "Taken since 2020",
+        "Taken 3.5.2022",
+        "taken in the 2020s",
+        "taken in 2022, near Lisbon",
+        "Lisbon, 2022",
+    ],
+)
+def test_dates_that_the_record_has_are_borne_out(claim: str) -> None:
+    assert on_record(claim, FACTS) == 1.0
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        "Taken in December 2022",
+        "Photographed in December",
+        "Taken on 3 December 2022",
+        "Taken on Friday 7 December 2022",
+        "taken on 7 May 2022",
+        "taken on May 7",
+        "taken on Tuesday, 7 May 2022",
+        "taken on Friday, 3 May 2022",
+        "a dog on Friday",
+        "a dog on a Friday morning",
+        "2022-05-04",
+        "Taken on 2022-06",
+        "Taken between 4 and 9 May 2022",
+        "Taken between June and July",
+        "2019-2021",
+        "Taken before 2022",
+        "Taken after 3 May 2022",
+        "taken in the 1990s",
+        "In 2019 dogs played here",
+        "a dog in Lisbon, 2019",
+        "Taken in May 2022 and shown in June 2023",
+        "Taken 4.6.2022",
+    ],
+)
+def test_dates_that_differ_from_the_record_contradict_it(claim: str) -> None:
+    assert on_record(claim, FACTS) == 0.0
+    assert on_record(claim, replace(FACTS, taken_at=None)) == 0.0
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        "3 dogs",
+        "3 dogs in Lisbon",
+        "5 dogs",
+        "2022 dogs",
+        "1999 dogs",
+        "10 dogs on the beach",
+        "the dog is 3",
+        "dogs in 2022 pictures",
+        "the dogs April and June",
+        "a dog may march",
+        "the dog sat in the sun",
+        "a 1950s dog",
+        "one dog",
+        "not taken in 2019",
+    ],
+)
+def test_numbers_and_names_that_are_no_dates_are_left_to_what_looks(claim: str) -> None:
+    assert on_record(claim, FACTS) is None
+
+
+def test_a_date_that_stands_in_the_picture_is_no_date_of_the_picture() -> None:
+    sign = replace(FACTS, seen="Since 1890. Closed on Friday. 3 June 1945")
+    assert on_record('a sign that reads "3 June 1945"', sign) == 1.0
+    assert on_record("a shop since 1890", sign) is None
+    assert on_record("closed on Friday", sign) is None
+    assert on_record("Taken on 3 June 1945", sign) == 0.0
+    assert on_record("Photographed on Friday", sign) == 0.0
+    assert on_record("The photo is from June 1945", sign) == 0.0
+    assert on_record("The photo shows a shop since 1890", sign) is None
+
+
+def test_a_false_month_is_cut_though_all_other_words_are_on_record() -> None:
+    said = "Photographed in December 2022"
+    result = checked(f"3 dogs [1]. {said} [1].", {"3 dogs": 0.1, said: 1.0}, {said: 1.0}, {1: FACTS})
+    assert text(result) == ""
+    assert result.dropped == ["3 dogs", said]
+
+
 def test_a_year_that_the_picture_is_not_from_is_cut_whatever_models_say() -> None:
     said = "A dog in 1999"
     assert not checked(f"{said} [1].", {said: 1.0}, {said: 1.0}, {1: FACTS}).sentences
+
+
+WORDS = (
+    "3 31st 2022 2022-05 3.5.2022 2020s May march Tue Tuesday on in between from and to - , the not taken a"
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from(WORDS.split()), max_size=9).map(" ".join))
+def test_dates_are_found_where_they_stand_whatever_is_around_them(claim: str) -> None:
+    dates = said_dates(claim)
+    assert [date.start for date in dates] == sorted(date.start for date in dates)
+    assert all(date.start < date.end <= len(claim) and claim[date.start : date.end].strip() for date in dates)
+    assert on_record(claim, FACTS) in (None, 0.0, 1.0)
 
 
 @settings(max_examples=200, deadline=None)

@@ -115,7 +115,7 @@ def test_alt_texts_go_to_a_list(describe: Search, catalog: Path, photos: Path, t
         (["x.jpg", "--candidates", "2"], "--candidates goes with --library"),
         (["x.jpg", "--matcher", "encoder"], "--matcher goes with --library"),
         (["x.jpg", "--limit", "2"], "--limit goes with --library"),
-        (["x.jpg", "--in", "."], "Filters goes with --library"),
+        (["x.jpg", "--in", "."], "Filters go with --library"),
         (["x.jpg", "--write"], "--write goes with --alt-text"),
         (["--library", "--candidates", "0"], "--candidates"),
     ],
@@ -138,6 +138,102 @@ def test_a_captioner_that_is_not_known_is_an_error_with_the_names(describe: Sear
     result = describe(photos / "red.png", "--captioner", "describr")
     assert result.exit_code == 1
     assert "Did you mean 'describer'?" in result.stderr
+
+
+def test_an_error_before_any_word_is_one_sentence(describe: Search, photos: Path) -> None:
+    result = describe(photos / "none.png")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"Error: There is no file {photos / 'none.png'}, and the catalog at ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_who_speaks_is_told_once_for_all_pictures(describe: Search, photos: Path) -> None:
+    for form in ([], ["--json"]):
+        result = describe(photos / "none.png", photos / "red.png", photos / "blue.png", *form)
+        assert result.stderr.count("not a vision-language model") == 1
+
+
+def test_alt_texts_of_the_describer_inside_pictures_are_told_of(
+    describe: Search, catalog: Path, photos: Path, tmp_path: Path, endpoint: Callable[[ChatServer], None]
+) -> None:
+    with Catalog(catalog) as opened:
+        for name in ("red", "blue", "green"):
+            opened.tags.set(photos / f"{name}.png", "house")
+    told = "2 pictures got an alt text of the built-in describer"
+    pair = photos / "red.png", photos / "blue.png"
+    assert told not in describe(*pair, "--alt-text", tmp_path / "alt.json").stderr
+    result = describe(*pair, "--alt-text", "xmp", "--write")
+    assert (result.exit_code, told in result.stderr) == (0, True)
+    # What a person has put right in the list is theirs, and a model that looks has looked.
+    describe(photos / "green.png", "--alt-text", tmp_path / "mine.json")
+    mine = (tmp_path / "mine.json").read_text("utf-8").replace("house", "shed")
+    (tmp_path / "mine.json").write_text(mine, "utf-8")
+    arguments = photos / "green.png", "--alt-text", tmp_path / "mine.json", "--write", "--json"
+    result = describe(*arguments)
+    assert b"A shed." in (photos / "green.png").read_bytes()
+    assert "got an alt text of" not in result.stderr
+    with ChatServer("A wall.") as server:
+        endpoint(server)
+        result = describe(photos / "yellow.png", "--alt-text", "xmp", "--write")
+    assert b"A wall." in (photos / "yellow.png").read_bytes()
+    assert "got an alt text of" not in result.stderr
+
+
+def test_an_alt_text_that_is_not_written_is_an_error_and_the_others_are(
+    describe: Search, catalog: Path, photos: Path, tmp_path: Path
+) -> None:
+    with Catalog(catalog) as opened:
+        for name in ("red", "blue", "green"):
+            opened.tags.set(photos / f"{name}.png", "house")
+    (photos / "red.png").chmod(0o444)
+    (photos / "green.png").unlink()
+    pictures = [photos / f"{name}.png" for name in ("red", "blue", "green")]
+    result = describe(*pictures, "--alt-text", "xmp", "--write")
+    assert result.exit_code == 1
+    assert f"{photos / 'red.png'}: It is write-protected." in result.stderr
+    assert f"{photos / 'green.png'}: It is not there now. Bring the catalog up to date" in result.stderr
+    assert "--alt-text xmp without --write" in result.stderr
+    assert "alt texts of 1 picture written" in result.stderr
+    assert b"A house." in (photos / "blue.png").read_bytes()
+
+
+def test_lists_are_written_before_anything_beside_or_in_pictures(
+    describe: Search, catalog: Path, photos: Path, tmp_path: Path
+) -> None:
+    with Catalog(catalog) as opened:
+        opened.tags.set(photos / "red.png", "house")
+        opened.tags.set(photos / "blue.png", "house")
+    out = tmp_path / "alt.json"
+    describe(photos / "red.png", "--alt-text", out)
+    out.write_text(out.read_text("utf-8").replace("house", "shed"), "utf-8")
+    both = photos / "red.png", photos / "blue.png"
+    result = describe(*both, "--alt-text", "xmp", "--alt-text", out)
+    assert result.exit_code == 0
+    assert "A shed." in (photos / "red.png.xmp").read_text("utf-8")
+    assert "A house." in (photos / "blue.png.xmp").read_text("utf-8")
+
+
+def test_a_list_that_cannot_be_written_is_told_before_anything_is_described(
+    describe: Search, catalog: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "lists" / "alt.json"
+    out.parent.mkdir()
+    out.write_text("[]")
+    out.chmod(0o444)
+
+    def refused(why: str) -> None:
+        for arguments in (["--library"], [photos / "red.png"]):
+            result = describe(*arguments, "--alt-text", out)
+            assert (result.exit_code, result.stdout) == (1, "")
+            assert f"alt.json cannot be written to. {why} Name another file." in result.stderr
+
+    refused("It is write-protected.")
+    out.unlink()
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != out.parent and access(path, mode))
+    refused("Its folder is write-protected.")
+    with Catalog(catalog) as opened:
+        assert list(opened.descriptions(style="alt")) == []
 
 
 # The library
@@ -217,6 +313,15 @@ def test_filters_and_limit_bound_the_library(describe: Search, photos: Path) -> 
     assert report["described"] == 6
 
 
+def test_a_filter_that_nothing_passes_says_so(describe: Search, photos: Path) -> None:
+    result = describe("--library", "--in", photos / "nowhere")
+    assert (result.exit_code, result.stdout[:11]) == (0, "0 pictures ")
+    assert f"There is no folder {photos / 'nowhere'}." in result.stderr
+    assert "No picture of the catalog passes" in describe("--library", "--after", "2090").stderr
+    assert "No picture" not in describe("--library").stderr
+    assert "No picture" not in describe("--library").stderr
+
+
 def test_alt_texts_of_the_library_are_its_stored_ones(
     describe: Search, catalog: Path, tmp_path: Path, endpoint: Callable[[ChatServer], None]
 ) -> None:
@@ -226,7 +331,7 @@ def test_alt_texts_of_the_library_are_its_stored_ones(
         for described in (6, 0):
             *rows, report = json_lines(describe("--library", "--alt-text", out, "--json").stdout)
             assert (len(rows), report["described"]) == (6, described)
-            assert report["alt_texts"][0]["out"] == str(out)
+            assert report["alt_texts"]["out"] == str(out)
     assert {entry["alt"] for entry in json.loads(out.read_text("utf-8"))} == {"A wall."}
     with Catalog(catalog) as opened:
         assert len(list(opened.descriptions(style="alt"))) == 6
@@ -242,7 +347,8 @@ def test_originals_change_only_where_that_is_asked_for(
     before = contents()
     with ChatServer("A wall.") as server:
         endpoint(server)
-        describe("--library", "--alt-text", tmp_path / "alt.json", "--alt-text", "xmp")
+        result = describe("--library", "--alt-text", tmp_path / "alt.json", "--alt-text", "xmp")
+        assert result.exit_code == 0
         assert contents() == before
         assert len(list(photos.rglob("*.xmp"))) == 6
         (photos / "blue.png.xmp").unlink()
@@ -291,10 +397,11 @@ def test_a_signal_ends_the_run_in_order_and_the_same_command_goes_on(
         if line == "at work\n":
             break
     process.send_signal(number)
-    output, _ = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=60)
     assert process.returncode == 128 + number
     report = json_lines(output)[-1]
     assert report["interrupted"] is True
+    assert "the same command goes on from there" in errors
     assert 1 <= report["described"] < 30
     *_, after = json_lines(search("describe", "--library", "--json", "--catalog", place).stdout)
     assert after["described"] + after["unchanged"] == 30

@@ -202,6 +202,17 @@ def test_what_a_captioner_gives_becomes_one_plain_line(catalog: Path) -> None:
     assert said(catalog)["red.png"] == "a red [31m wall"
 
 
+def test_letters_that_are_joined_by_what_is_not_seen_stay_so(catalog: Path) -> None:
+    run(catalog, Looker(offers=("می\u200cروم {}",)))
+    assert said(catalog)["red.png"] == "می\u200cروم red"
+
+
+def test_a_caption_of_any_length_is_kept_within_bounds(catalog: Path) -> None:
+    run(catalog, Looker(offers=("{} " + "word " * 2000,)))
+    assert 3900 < len(said(catalog)["red.png"]) <= 4000
+    assert said(catalog)["red.png"].endswith("word…")
+
+
 def test_a_person_s_own_texts_are_never_touched(catalog: Path, photos: Path) -> None:
     with Catalog(catalog) as opened:
         opened.texts.add([{"text": "a red wall", "image": str(photos / "red.png")}])
@@ -318,6 +329,20 @@ def test_a_model_that_fails_for_every_picture_is_not_asked_for_all(catalog: Path
     assert len(looker.calls) == 3
 
 
+def test_pictures_that_a_model_fails_for_now_and_then_do_not_end_the_run(catalog: Path) -> None:
+    looker = Looker(batch_size=1, fails=lambda call: ModelError("Not this one.") if call % 2 else None)
+    report = run(catalog, looker)
+    assert (report.described, report.failed) == (3, 3)
+
+
+def test_what_a_model_said_before_it_failed_for_good_is_kept(catalog: Path) -> None:
+    looker = Looker(batch_size=6, fails=lambda call: None if call == 2 else ModelError("Out of order."))
+    with pytest.raises(ModelError, match=r"Out of order\. .*1 of 6 pictures\) is kept"):
+        run(catalog, looker)
+    assert len(said(catalog)) == 1
+    assert run(catalog, Looker()).described == 5
+
+
 def test_a_library_of_one_picture_that_fails_is_an_error(tmp_path: Path, index: Index) -> None:
     draw(tmp_path / "one" / "red.png", "red")
     index(tmp_path / "one")
@@ -405,6 +430,9 @@ def test_what_cannot_be_done_is_said(catalog: Path, tmp_path: Path) -> None:
             list(opened.descriptions(style="poem"))  # type: ignore[arg-type]
     with Catalog(catalog, readonly=True) as opened, pytest.raises(CatalogError, match="reading only"):
         opened.describe_library(captioner=Looker())
+    run(catalog, Looker())  # It is refused also where nothing would be written.
+    with Catalog(catalog, readonly=True) as opened, pytest.raises(CatalogError, match="reading only"):
+        opened.describe_library(captioner=Looker())
     with (
         Catalog(tmp_path / "empty", create=True) as opened,
         pytest.raises(CatalogError, match="search index"),
@@ -425,6 +453,21 @@ def test_only_captions_that_the_matcher_agrees_with_are_kept(catalog: Path) -> N
     assert report.matcher == "encoder/toy/colours/1"
     assert said(catalog) == ALL
     assert report.as_dict()["share_kept"] == 0.6667
+
+
+def test_a_caption_that_is_possible_but_unlikely_is_not_kept(catalog: Path, photos: Path) -> None:
+    from retrieval.fitting import Fitting
+
+    doubtful = "a red, pink, blue, green and yellow wall"
+    with Catalog(catalog) as opened:
+        red = opened.state.find_picture(photos / "red.png")
+        fitting = Fitting(opened.state, "encoder")
+        assert red is not None
+        chance = fitting.chances([(red, doubtful)])[0]
+        assert chance is not None
+        assert 0.2 < chance < fitting.least
+    report = run(catalog, Looker(offers=(doubtful,)), matcher="encoder")
+    assert (report.kept, report.empty) == (0, 6)
 
 
 def test_the_best_of_the_kept_is_taken(catalog: Path) -> None:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
 import os
 import re
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import Result
 from PIL import Image
 
 from retrieval.captioners import endpoint, load_captioner, load_speaker, wire
@@ -24,7 +30,7 @@ from retrieval.errors import ImageUnreadable, ModelError, ModelUnavailable
 from retrieval.speech import Facts, Sight, Told, Turn
 from tests.chat_server import ChatServer, pictures, texts
 
-KEY = "sk-never-shown-4711"
+KEY = "sk-Never-shown-4711"
 CHAT = [Turn("system", ("Be brief.",)), Turn("user", ("What is this?",))]
 
 
@@ -81,7 +87,26 @@ def test_a_picture_goes_out_and_words_come_back(speaker: Any) -> None:
     (sent,) = pictures(body)
     with Image.open(io.BytesIO(sent)) as image:
         assert image.size == (wire.MAX_SIDE, wire.MAX_SIDE // 2)
-        assert not image.getexif()
+
+
+@pytest.mark.parametrize("size", [(40, 30), (2000, 1500)])
+def test_a_picture_goes_out_without_anything_that_was_written_into_it(
+    speaker: Any, size: tuple[int, int]
+) -> None:
+    exif = Image.Exif()
+    exif[0x8769] = {0x9286: b"ASCII\0\0\0At home"}
+    exif[0x8825] = {1: "N", 2: (60.0, 23.0, 0.0)}
+    file = io.BytesIO()
+    photo(size=size).save(
+        file, "JPEG", exif=exif, comment=b"At home", xmp=b"<At home>", icc_profile=b"At home"
+    )
+    assert file.getvalue().count(b"At home") == 4
+    with ChatServer() as server, Image.open(file) as image:
+        speaker(server).reply([[Turn("user", (image,))]])
+        (sent,) = pictures(server.chats[0])
+    assert b"At home" not in sent
+    # Nothing but the marks of the format, its tables and the picture: no APP1 and above, no comment.
+    assert not re.search(rb"\xff[\xe1-\xef\xfe]", sent[: sent.index(b"\xff\xda")])
 
 
 def test_a_small_picture_is_not_enlarged_and_any_mode_will_do(speaker: Any) -> None:
@@ -106,18 +131,50 @@ def test_text_is_told_piece_by_piece_as_it_comes(speaker: Any) -> None:
 
 
 def test_several_chats_run_a_few_at_a_time_and_keep_their_order(speaker: Any) -> None:
-    # None is answered before as many have come as may be under way at a time.
+    # None is answered before as many have come as may be under way at a time, and as one more had time to.
     together = threading.Barrier(endpoint.BATCH)
+    crowd = threading.Barrier(endpoint.BATCH + 1)
+    crowded: list[str] = []
 
     def answer(body: dict[str, Any]) -> str:
         together.wait(10)
+        with contextlib.suppress(threading.BrokenBarrierError):
+            crowd.wait(0.3)
+            crowded.append(texts(body, "user"))
         return f"This is {texts(body, 'user')}."
 
     with ChatServer(answer) as server:
         chats = [[Turn("user", (str(number),))] for number in range(2 * endpoint.BATCH)]
-        replies = speaker(server).reply(chats, seconds=20)
+        replies = speaker(server, "tiny-vlm").reply(chats, seconds=20)
         assert server.most_running == endpoint.BATCH
+    assert not crowded
     assert [reply.text for reply in replies] == [f"This is {number}." for number in range(2 * endpoint.BATCH)]
+
+
+def test_no_connection_is_kept_for_the_next_chat(speaker: Any) -> None:
+    body = b'{"choices": [{"message": {"content": "A red car."}, "finish_reason": "stop"}]}'
+    kept: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as server, contextlib.ExitStack() as stack:
+
+        def serve() -> None:
+            for _ in range(2):
+                connection = stack.enter_context(server.accept()[0])
+                kept.append(connection)
+                with connection.makefile("rb") as file:
+                    size = next(
+                        int(line[15:]) for line in file if line.lower().startswith(b"content-length:")
+                    )
+                    while file.readline().strip():
+                        pass
+                    file.read(size)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        asked = speaker(f"http://127.0.0.1:{server.getsockname()[1]}/v1", "m")
+        assert [asked.reply([CHAT], seconds=5)[0].text for _ in range(2)] == ["A red car."] * 2
+        thread.join(5)
+    assert len(kept) == 2
 
 
 def test_nothing_asked_is_nothing_sent(speaker: Any) -> None:
@@ -153,6 +210,30 @@ def test_the_model_is_the_one_that_is_named(speaker: Any, monkeypatch: pytest.Mo
         assert "Asked llava:7b, one of 3 models" in chosen.note
 
 
+def test_which_model_was_chosen_is_told_once_on_stderr(
+    search: Callable[..., Result], catalog: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = (photos / "red.png", photos / "blue.png")
+    with ChatServer(models=("a-chat", "llava:7b")) as server:
+        monkeypatch.setenv("SEARCH_ENDPOINT", server.url)
+        for asked in (("describe", *pair), ("describe", "--library"), ("ask", "What is in the red ones?")):
+            result = search(*asked, "--catalog", catalog)
+            assert result.exit_code == 0, result.stderr
+            assert result.stderr.count("Asked llava:7b, one of 2 models there") == 1, asked
+
+
+def test_no_model_that_cannot_chat_is_chosen_where_another_is_there(speaker: Any) -> None:
+    with ChatServer(models=("nomic-embed-text:latest", "some-chat:1b", "llava-embed")) as server:
+        assert speaker(server).id == "endpoint:some-chat:1b"
+    with ChatServer(models=("nomic-embed-text:latest",)) as server:
+        assert speaker(server).id == "endpoint:nomic-embed-text:latest"
+
+
+def test_a_model_named_like_the_key_is_none(speaker: Any) -> None:
+    with ChatServer(models=(KEY, "a-chat")) as server:
+        assert speaker(server, key=KEY).id == "endpoint:a-chat"
+
+
 @pytest.mark.parametrize(
     "models", [(), b"no list", b'{"data": [{"id": "\\u001b[2J"}, {"name": 1}, 7]}', b"[]"]
 )
@@ -162,6 +243,17 @@ def test_without_a_model_to_ask_it_says_how_to_name_one(speaker: Any, models: An
         pytest.raises(ModelUnavailable, match="SEARCH_ENDPOINT_MODEL=MODEL"),
     ):
         speaker(server).reply([CHAT])
+
+
+def test_a_list_of_models_is_read_no_further_than_a_reply(speaker: Any) -> None:
+    rows = b'{"data": [{"id": "a-vlm"}]}'
+    with ChatServer(models=b" " * (wire.MAX_BODY - 1000) + rows) as server:
+        assert speaker(server).id == "endpoint:a-vlm"
+    with (
+        ChatServer(models=b" " * (wire.MAX_BODY + 200_000) + rows) as server,
+        pytest.raises(ModelUnavailable, match="lists no models"),
+    ):
+        _ = speaker(server).id
 
 
 def test_a_model_that_is_not_there_is_told_with_those_that_are(speaker: Any) -> None:
@@ -216,6 +308,54 @@ def test_a_model_that_takes_no_pictures_is_told_at_once(speaker: Any) -> None:
         assert len(server.chats) == 1
 
 
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (400, "Invalid content type. image_url is only supported by certain models."),
+        (400, "messages[1]: unknown variant `image_url`, expected `text` at line 1 column 2"),
+        (400, "messages[1].content must be a string"),
+        (400, "At most 0 image(s) may be provided in one prompt."),
+        (400, "tiny is not a multimodal model"),
+        (400, "This model doesn't support images"),
+        (404, "No endpoints found that support image input"),
+        (500, "this model is missing data required for image input"),
+    ],
+)
+def test_a_blind_model_is_known_by_what_servers_say_of_it(speaker: Any, status: int, message: str) -> None:
+    with ChatServer(status=status, message=message) as server:
+        with pytest.raises(ModelUnavailable, match="takes no pictures"):
+            speaker(server, "tiny-vlm").reply([CHAT])
+        assert len(server.chats) == 1
+
+
+@pytest.mark.parametrize(
+    "message", ["cannot identify image file", "not a valid image", "The image could not be decoded"]
+)
+def test_trouble_with_one_picture_does_not_make_a_model_blind(speaker: Any, message: str) -> None:
+    with (
+        ChatServer(status=400, message=message) as server,
+        pytest.raises(ModelError, match=rf"refused \(400: {message}\)"),
+    ):
+        speaker(server).reply([CHAT])
+
+
+def test_a_chat_that_is_too_large_is_told_as_that(speaker: Any) -> None:
+    with ChatServer(status=413, message="Payload Too Large") as server:
+        with pytest.raises(ModelError, match=r"no chats of this size \(413: Payload Too Large\)"):
+            speaker(server).reply([CHAT])
+        assert len(server.chats) == 1
+
+
+def test_an_error_that_comes_in_a_list_is_read(speaker: Any) -> None:
+    error = json.dumps([{"error": {"code": 503, "message": "overloaded"}}]).encode()
+    with ChatServer("A red car.", body=error, times=1) as server:
+        assert speaker(server).reply([CHAT])[0].text == "A red car."
+    assert wire.complaint(b'[{"error": {"message": "Unknown name \\"seed\\": Cannot find field."}}]') == (
+        'Unknown name "seed": Cannot find field.',
+        "",
+    )
+
+
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
 def test_a_passing_failure_is_asked_again(speaker: Any, status: int) -> None:
     with ChatServer("A red car.", status=status, times=2) as server:
@@ -235,6 +375,14 @@ def test_a_server_that_asks_to_wait_is_waited_for(speaker: Any, monkeypatch: pyt
     with ChatServer("A red car.", status=429, times=1, retry_after="0") as server:
         assert speaker(server).reply([CHAT])[0].text == "A red car."
         assert len(server.chats) == 2
+
+
+@pytest.mark.parametrize(
+    "wait", ["soon", "-5", "1e9", "Fri, 31 Dec 99999 23:59:59 GMT", f"Fri, 31 Dec 2100 23:59:59 +{'9' * 20}"]
+)
+def test_a_wait_that_is_none_is_our_own(speaker: Any, wait: str) -> None:
+    with ChatServer("A red car.", status=429, times=1, retry_after=wait) as server:
+        assert speaker(server).reply([CHAT])[0].text == "A red car."
 
 
 @pytest.mark.parametrize("wait", ["60", "Fri, 31 Dec 2100 23:59:59 GMT"])
@@ -275,6 +423,24 @@ def test_a_reply_cut_at_its_length_says_so(speaker: Any) -> None:
     assert (reply.text, reply.complete) == ("A red car and", False)
 
 
+@pytest.mark.parametrize("finish", ["content_filter", "abort", "error"])
+def test_a_reply_that_was_stopped_is_not_whole(speaker: Any, finish: str) -> None:
+    with ChatServer("A red car and", finish=finish) as server:
+        (reply,) = speaker(server).reply([CHAT])
+        assert (reply.text, reply.complete) == ("A red car and", False)
+        server.answer = ""
+        with pytest.raises(ModelError, match=rf"ended without a word \({finish}\)"):
+            speaker(server).reply([CHAT])
+
+
+def test_thoughts_within_the_text_that_take_all_tokens_get_room_too(speaker: Any) -> None:
+    with ChatServer("<think> it may be red, or", finish="length") as server:
+        asked = speaker(server)
+        with pytest.raises(ModelError, match="without a word of an answer"):
+            asked.reply([CHAT], max_tokens=50)
+        assert [body["max_tokens"] for body in server.chats] == [50, 50 + endpoint.THINKING_TOKENS]
+
+
 def test_a_model_that_thinks_its_tokens_away_gets_room_for_it(speaker: Any) -> None:
     with ChatServer("", finish="length", thoughts="hmm let me see") as server:
         asked = speaker(server)
@@ -308,22 +474,39 @@ def test_silence_within_a_reply_keeps_what_was_said(speaker: Any) -> None:
     assert (reply.text, reply.complete) == ("A", False)
 
 
-def test_a_stall_before_the_first_word_is_asked_again(speaker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silence_within_a_reply_is_not_borne_to_the_end_of_the_time(
+    speaker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(endpoint, "STALL_SECONDS", 0.1)
-    with ChatServer("A red car.", stall="role", times=1) as server:
+    with ChatServer("A red car stands here.", stall="within") as server:
+        started = time.monotonic()
+        (reply,) = speaker(server).reply([CHAT], seconds=60)
+        assert (reply.text, reply.complete) == ("A", False)
+        assert time.monotonic() - started < 20
+        assert len(server.chats) == 1
+
+
+def test_silence_after_a_thought_is_asked_again(speaker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint, "STALL_SECONDS", 0.1)
+    with ChatServer("<think> hm </think> A red car.", stall="within", times=1) as server:
         assert speaker(server).reply([CHAT], seconds=20)[0].text == "A red car."
         assert len(server.chats) == 2
+    with ChatServer("A red car.", thoughts="hm", stall="thought", times=1) as server:
+        assert speaker(server).reply([CHAT], seconds=20)[0].text == "A red car."
+        assert len(server.chats) == 2
+    with ChatServer("<think> hm </think> A red car.", stall="within") as server:
+        with pytest.raises(ModelError, match=r"went silent for 0\.1 seconds"):
+            speaker(server).reply([CHAT], seconds=20)
+        assert len(server.chats) == 1 + endpoint.RETRIES
 
 
-def test_the_first_word_may_take_longer_than_a_stall(speaker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("stall", ["before", "headers", "role"])
+def test_the_first_word_may_take_longer_than_a_stall(
+    speaker: Any, stall: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(endpoint, "STALL_SECONDS", 0.05)
-    released = threading.Event()
-
-    def answer(body: dict[str, Any]) -> str:
-        released.wait(0.5)
-        return "A red car."
-
-    with ChatServer(answer) as server:
+    with ChatServer("A red car.", stall=stall) as server:
+        threading.Timer(0.4, server.release).start()
         assert speaker(server).reply([CHAT], seconds=20)[0].text == "A red car."
         assert len(server.chats) == 1
 
@@ -418,6 +601,12 @@ NONSENSE = {
     "broken event": (b"data: {\n\n", "nothing that is a reply"),
     "only done": (b"data: [DONE]\n\n", "sent no reply"),
     "comments": (b": ping\n\n: ping\n\n", "sent no reply"),
+    "an error as vllm had it": (b'data: {"object": "error", "message": "no room"}\n\n', "broke off: no room"),
+    "an error as llama.cpp had it": (b'error: {"code": 400, "message": "no slot"}\n\n', "broke off: no slot"),
+    "a bare error": (
+        b'data: {"choices": [{"delta": {"role": "assistant"}}]}\n\n{"error": {"message": "it crashed"}}\n',
+        "broke off: it crashed",
+    ),
     "error": (b'data: {"error": {"message": "out of memory", "code": 400}}\n\n', "broke off: out of memory"),
     "huge json": (b'{"a": "' + b"x" * (wire.MAX_BODY + 1), "more than 4 MB"),
     "huge line": (b"data: " + b"x" * (wire.MAX_BODY + 1), "more than 4 MB"),
@@ -463,6 +652,7 @@ def test_a_failure_does_not_wait_for_chats_that_are_silent(speaker: Any) -> None
 ODD = {
     "no end": b'data: {"choices": [{"delta": {"content": "A red car."}, "finish_reason": "stop"}]}',
     "mac ends": b'\xef\xbb\xbf: hi\r\ndata:{"choices": [{"delta":\r\ndata: {"content": "A red car."}}]}\r\n\r\ndata: [DONE]\r\n\r\n',
+    "a mark first": b'\xef\xbb\xbfdata: {"choices": [{"delta": {"content": "A red "}}]}\n\ndata: {"choices": [{"delta": {"content": "car."}}]}\n\ndata: [DONE]\n\n',
     "parts": b'{"choices": [{"message": {"content": [{"type": "text", "text": "A red "}, {"type": "text", "text": "car."}]}, "finish_reason": "stop"}]}',
     "more after": b'data: {"choices": [{"delta": {"content": "A red car."}}]}\n\ndata: [DONE]\n\ndata: {nonsense\n\n',
 }
@@ -484,11 +674,57 @@ def test_half_characters_and_controls_do_not_come_through(speaker: Any) -> None:
     reply.text.encode("utf-8")
 
 
+def test_what_is_told_as_it_comes_steers_no_terminal(speaker: Any) -> None:
+    event = b'data: {"choices": [{"delta": {"content": "A \\u001b[31mred\\u202e car."}}]}\n\n'
+    with ChatServer(body=event + b"data: [DONE]\n\n") as server:
+        told: list[str] = []
+        speaker(server).reply([CHAT], on_text=told.append)
+    assert "".join(told) == "A red car."
+
+
+def test_what_is_left_of_a_reply_that_never_ends_is_plain_too(speaker: Any) -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    event = (
+        b'data: {"choices": [{"delta": {"content": "A \\u001b[31mred\\u202e car. %s"}}]}\n\n' % KEY.encode()
+    )
+    done = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(head + b"%x\r\n%s\r\n" % (len(event), event))
+                # Digit by digit a size that never ends: the connection is busy, and brings nothing.
+                while not done.wait(0.02):
+                    try:
+                        connection.sendall(b"0")
+                    except OSError:
+                        return
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        try:
+            asked = speaker(f"http://127.0.0.1:{server.getsockname()[1]}/v1", "m", key=KEY)
+            (reply,) = asked.reply([CHAT], seconds=0.3)
+        finally:
+            done.set()
+            thread.join()
+    assert (reply.text, reply.complete) == ("A red car. ***", False)
+
+
 def test_a_reply_that_was_compressed_unasked_is_refused(speaker: Any) -> None:
     with ChatServer(body=b"\x1f\x8b...", encoding="gzip") as server:
         with pytest.raises(ModelError, match="compressed, unasked"):
             speaker(server).reply([CHAT])
         assert server.requests[-1].headers["accept-encoding"] == "identity"
+
+
+def test_an_error_that_was_compressed_is_told_without_its_bytes(speaker: Any) -> None:
+    with (
+        ChatServer(status=400, message="x" * 50, encoding="gzip") as server,
+        pytest.raises(ModelError, match=r"refused \(400\)"),
+    ):
+        speaker(server).reply([CHAT])
 
 
 def test_a_break_with_an_error_inside_the_stream_keeps_the_text(speaker: Any) -> None:
@@ -523,7 +759,7 @@ def test_the_key_goes_into_one_header_and_nowhere_else(speaker: Any) -> None:
 @pytest.mark.parametrize(
     "fault",
     [
-        {"status": 400, "message": "x" * 190},
+        {"status": 400, "message": "x" * 176},
         {"status": 401},
         {"status": 403},
         {"status": 404},
@@ -557,12 +793,32 @@ def test_a_reply_that_tells_the_key_tells_it_to_nobody(speaker: Any) -> None:
         assert speaker(server, key=KEY).reply([CHAT])[0].text == "The key is ***."
 
 
+def test_a_key_that_is_but_a_word_is_no_secret_in_a_reply(speaker: Any) -> None:
+    with ChatServer("None of the cars is empty, none.") as server:
+        for key in ("none", "EMPTY", "Red"):
+            assert speaker(server, key=key).reply([CHAT])[0].text == "None of the cars is empty, none."
+    with (
+        ChatServer(status=400, message="bad key s3cr3t") as server,
+        pytest.raises(ModelError, match=r"bad key \*\*\*"),
+    ):
+        speaker(server, key="s3cr3t").reply([CHAT])
+
+
+def test_a_server_that_tells_of_a_wrong_key_otherwise_names_its_variable(speaker: Any) -> None:
+    with (
+        ChatServer(status=400, message="API key not valid. Please pass a valid API key.") as server,
+        pytest.raises(ModelUnavailable, match="does not accept the key in SEARCH_ENDPOINT_KEY"),
+    ):
+        speaker(server, key=KEY).reply([CHAT])
+
+
 def test_a_missing_or_wrong_key_names_its_variable(speaker: Any) -> None:
     with ChatServer(key=KEY) as server:
         with pytest.raises(ModelUnavailable, match=r"wants a key \(401.*Put it into SEARCH_ENDPOINT_KEY"):
             speaker(server).reply([CHAT])
         with pytest.raises(ModelUnavailable, match=r"does not accept the key in SEARCH_ENDPOINT_KEY"):
-            speaker(server, key="wrong").reply([CHAT])
+            speaker(server, "tiny-vlm", key="wrong").reply([CHAT])
+        assert len(server.chats) == 1  # nor is it tried again
         with pytest.raises(ModelUnavailable, match="SEARCH_ENDPOINT_KEY"):
             _ = speaker(server, key="wrong").id
 
@@ -598,6 +854,61 @@ def test_redirects_are_not_followed(speaker: Any) -> None:
         with pytest.raises(ModelUnavailable, match=rf"sends us on to {other.origin} \(307\)"):
             speaker(server, key=KEY).reply([CHAT])
         assert not other.requests
+
+
+@pytest.mark.parametrize("spelling", [str, str.lower, str.upper])
+def test_a_key_in_the_host_of_a_redirect_is_hidden_in_any_spelling(
+    speaker: Any, spelling: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with (
+        ChatServer(redirect=f"https://{spelling(KEY)}.example/") as server,
+        pytest.raises(ModelUnavailable) as caught,
+    ):
+        speaker(server, key=KEY).reply([CHAT])
+    assert KEY.lower() not in str(caught.value).lower()
+    assert KEY.lower() not in caplog.text.lower()
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for this machine that nobody trusts, and its key."""
+    program = shutil.which("openssl")
+    if program is None:
+        pytest.skip("openssl is not installed")
+    folder = tmp_path_factory.mktemp("certificate")
+    subject = ("-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1")
+    files = ("-keyout", str(folder / "key.pem"), "-out", str(folder / "certificate.pem"))
+    kind = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
+    subprocess.run([program, "req", "-x509", *kind, *files, *subject], check=True, capture_output=True)
+    return folder
+
+
+def test_a_certificate_that_is_not_trusted_is_told_and_can_be(
+    speaker: Any, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate / "certificate.pem", certificate / "key.pem")
+    with ChatServer("A red car.", tls=tls) as server:
+        with pytest.raises(ModelUnavailable, match=r"not trusted \(self.signed certificate\).*SSL_CERT_FILE"):
+            speaker(server, "tiny-vlm", key=KEY).reply([CHAT])
+        assert not server.requests
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate / "certificate.pem"))
+        assert speaker(server).reply([CHAT])[0].text == "A red car."
+
+
+def test_https_where_nothing_is_encrypted_is_told(speaker: Any) -> None:
+    with ChatServer() as server, pytest.raises(ModelUnavailable, match="may answer at http://"):
+        speaker(server.url.replace("http:", "https:")).reply([CHAT])
+
+
+def test_a_proxy_that_refuses_is_named_as_what_refuses(speaker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ChatServer() as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.origin.replace("://", "://me:hunter22@"))
+        with pytest.raises(ModelUnavailable, match=r"The proxy before https://models\.example/v1") as caught:
+            speaker("https://models.example/v1", "m", key=KEY).reply([CHAT])
+        assert not proxy.requests
+    assert "hunter22" not in whole(caught.value)
 
 
 def test_no_proxy_stands_before_this_machine(speaker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -658,6 +969,9 @@ def test_only_this_machine_is_local(host: str, local: bool) -> None:
         "http://h/v1?key=s3cret",
         "http://a b/",
         "http://h/#x",
+        "http://a..b/v1",
+        "http://.x/v1",
+        f"http://{'a' * 64}.example/v1",
     ],
 )
 def test_an_address_that_is_none_is_refused(speaker: Any, named: str) -> None:
@@ -665,6 +979,14 @@ def test_an_address_that_is_none_is_refused(speaker: Any, named: str) -> None:
         speaker(named)
     assert "s3cret" not in str(caught.value)
     assert caught.value.__context__ is None
+
+
+def test_an_address_that_cannot_be_sent_to_is_told_like_one_that_is_down(speaker: Any) -> None:
+    with pytest.raises(ModelUnavailable, match="does not answer") as caught:
+        speaker("http://[v1.x]/v1", "m", key=KEY).reply([CHAT])
+    assert caught.value.__context__ is None
+    with pytest.raises(ModelUnavailable, match="does not answer"):
+        _ = speaker("http://[v1.x]/v1").id
 
 
 def test_without_an_endpoint_it_says_how_to_set_one_up() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval import Answer, Catalog, Citation, QueryError
+from retrieval.answers.speaking import SpeakingAnswerer
+from retrieval.errors import ModelUnavailable
 from retrieval.evaluate.answers import (
     Judged,
     Question,
@@ -24,6 +26,7 @@ from retrieval.evaluate.answers import (
     read_questions,
     word_f1,
 )
+from retrieval.speech import Chat, Reply
 from tests.conftest import json_lines
 
 
@@ -79,10 +82,12 @@ def test_lines_that_are_no_questions_are_told_by_number(file: Callable[..., Path
         {"question": "What?", "answer": "x", "evidence": "a.jpg"},
         {"question": "What?", "answer": ["x", None]},
         ["question"],
+        {"question": "Is there a dog?", "answer": True},
+        {"question": "How many?", "answer": 3},
     )
     questions, broken = read_questions(path)
-    assert len(questions) == 1
-    assert [number for number, _ in broken] == [2, 3, 4, 5, 6, 7]
+    assert [one.answers for one in questions] == [("x",), ("3",)]
+    assert [number for number, _ in broken] == [2, 3, 4, 5, 6, 7, 8]
     assert 'no "answer"' in dict(broken)[3]
 
 
@@ -161,6 +166,7 @@ def test_citations_are_counted_over_all_questions_together() -> None:
         [
             judged(question, answer("dog", 1, 2, 3), 1, 2, 3, 4),
             judged(question, answer("dog", 9), 5),
+            judged(Question("How many?", ("3",), ()), answer("3", 6, 7)),  # whose evidence is not known
         ]
     )
     assert figures.citation_precision == pytest.approx(3 / 4)
@@ -192,6 +198,63 @@ def test_questions_are_asked_of_the_catalog(catalog: Path, file: Callable[..., P
     (row,) = found.rows()
     assert row["direction"] == "question-to-answer"
     assert row["questions"] == 3
+
+
+def test_a_question_that_cannot_be_asked_costs_no_other(catalog: Path, file: Callable[..., Path]) -> None:
+    path = file(
+        {"question": "x" * 3000, "answer": "yes"}, {"question": "How many pictures do I have?", "answer": "6"}
+    )
+    with Catalog(catalog, readonly=True) as opened:
+        found = evaluate_answers(opened, path, answerer="rules")
+    assert (found.figures.questions, found.figures.contains) == (1, 1.0)
+    assert any(note.startswith("Question 1 was left out: The question has 3,000") for note in found.notes)
+
+
+def test_questions_none_of_which_can_be_asked_are_refused(catalog: Path, file: Callable[..., Path]) -> None:
+    path = file({"question": "x" * 3000, "answer": "yes"})
+    with Catalog(catalog, readonly=True) as opened, pytest.raises(QueryError, match="3,000 characters"):
+        evaluate_answers(opened, path, answerer="rules")
+
+
+class Fading:
+    """A model that says nothing, and after `replies` chats cannot be reached any more."""
+
+    id, note, batch_size = "fading", "It says nothing.", 4
+
+    def __init__(self, replies: int) -> None:
+        self._left = replies
+
+    def reply(
+        self,
+        chats: Sequence[Chat],
+        *,
+        max_tokens: int,  # noqa: ARG002
+        seconds: float | None = None,  # noqa: ARG002
+        on_text: Callable[[str], None] | None = None,  # noqa: ARG002
+    ) -> list[Reply]:
+        self._left -= len(chats)
+        if self._left < 0:
+            raise ModelUnavailable("It is not there.")
+        return [Reply("NOTHING") for _ in chats]
+
+
+def test_one_model_answers_all_questions_and_what_was_judged_outlives_it(
+    catalog: Path, file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Fading] = []
+
+    def load(spec: str | None) -> SpeakingAnswerer:  # noqa: ARG001
+        made.append(Fading(replies=1))
+        return SpeakingAnswerer(made[-1])
+
+    monkeypatch.setattr("retrieval.evaluate.answers.load_answerer", load)
+    path = file(*[{"question": f"Is there a picture of red {n}?", "answer": "yes"} for n in range(5)])
+    with Catalog(catalog, readonly=True) as opened:
+        found = evaluate_answers(opened, path, answerer="local")
+    assert len(made) == 1
+    assert found.figures.questions == 1
+    assert any(note.startswith("Ended at question 2 of 5: ") for note in found.notes)
+    assert any(note.startswith("Of 1 of 1 answers: ") for note in found.notes)
 
 
 def test_the_command_prints_the_figures(

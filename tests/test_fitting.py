@@ -73,6 +73,32 @@ def test_what_cannot_be_compared_has_no_chance(catalog: Path) -> None:
         assert fitting.chance(Image.new("RGB", (8, 8)), " ") is None
 
 
+@pytest.mark.parametrize("matcher", ["encoder", "blip"])
+def test_time_that_is_up_leaves_the_rest_without_a_chance(
+    catalog: Path, blip: Path, matcher: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    monkeypatch.setattr("retrieval.fitting.TEXTS_IN_TIME", 1)
+    with Catalog(catalog) as opened:
+        known = ids(opened)
+        fitting = Fitting(opened.state, f"blip_itm:{blip}" if matcher == "blip" else matcher)
+        pairs = [(known["red"], "red"), (known["blue"], "blue"), (known["red"], "a red wall")]
+        assert fitting.chances(pairs, seconds=0) == [None, None, None]
+        assert None not in fitting.chances(pairs, seconds=1)
+        taken, slow = now, fitting._reranker or fitting._encoder
+        method = "judge" if matcher == "blip" else "encode_texts"
+        original = getattr(slow, method)
+
+        def late(*arguments: Any) -> Any:
+            taken[0] += 1
+            return original(*arguments)
+
+        monkeypatch.setattr(slow, method, late)
+        found = fitting.chances(pairs, seconds=1)
+    assert [chance is None for chance in found] == [False, True, True]
+
+
 def test_the_encoder_judges_by_the_same_measure_as_a_search(
     tmp_path: Path, photos: Path, index: Callable[..., IndexReport]
 ) -> None:

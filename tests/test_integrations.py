@@ -11,6 +11,7 @@ import pytest
 
 from indexer import index_folder
 from retrieval import Catalog, Filter
+from retrieval.integrations.documents import described
 from retrieval.integrations.langchain import CatalogRetriever as LangChainRetriever
 from retrieval.integrations.llama_index import CatalogRetriever as LlamaIndexRetriever
 from tests.conftest import draw, python
@@ -62,6 +63,12 @@ def test_nothing_found_is_an_empty_list(opened: Catalog) -> None:
     nowhere = Filter(after="2040")
     assert LangChainRetriever(catalog=opened, where=nowhere).invoke("red") == []
     assert LlamaIndexRetriever(opened, where=nowhere).retrieve("red") == []
+
+
+def test_a_picture_that_is_forgotten_meanwhile_is_left_out(opened: Catalog) -> None:
+    hits = opened.search("red", limit=3, cutoff=False)
+    opened.forget(hits[1].path)
+    assert [hit.rank for hit, _, _ in described(opened, hits)] == [1, 3]
 
 
 # LlamaIndex

@@ -433,6 +433,22 @@ def test_a_cancelled_call_ends_its_wait_at_once_and_keeps_its_place_until_it_is_
     asyncio.run(scene())
 
 
+def test_a_call_that_no_thread_could_be_had_for_keeps_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def scene() -> None:
+        calls = Calls(at_once=1)
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", none_left)
+            with pytest.raises(RuntimeError):
+                await calls.run(lambda: 1, seconds=PROMPT)
+        assert not calls.busy
+        assert await calls.run(lambda: 2, seconds=PROMPT) == 2
+
+    asyncio.run(scene())
+
+
 def test_errors_of_the_work_reach_who_waits() -> None:
     def wrong() -> None:
         raise QueryError("no")
@@ -915,6 +931,12 @@ def test_options_of_http_alone_are_refused(search: Callable[..., Result], kept: 
     result = search("mcp", "--catalog", kept / "catalog", "--port", "1")
     assert result.exit_code == 2
     assert "--port goes with --http" in result.stderr
+
+
+def test_an_empty_token_is_no_token_at_all(search: Callable[..., Result], kept: Path) -> None:
+    result = search("mcp", "--catalog", kept / "catalog", "--http", "--port", 0, "--token", "")
+    assert result.exit_code == 1
+    assert "at least 16 characters" in result.stderr
 
 
 def test_an_open_address_without_a_token_is_refused_by_the_command(

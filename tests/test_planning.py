@@ -189,6 +189,18 @@ QUESTIONS: Sequence[Row] = [
     ("pictures of a man in a suit", "find", "man in a suit", {}),
     ("Golden Gate Park in San Francisco", "find", "Golden Gate Park", {"near": "San Francisco"}),
     ("walks in Golden Gate Park", "find", "walks in Golden Gate Park", {}),
+    # What went wrong once.
+    ("Which dog breeds do I have?", "what", "dogs", {}),
+    ("What bird species live in the garden?", "what", "birds in the garden", {}),
+    ("What breed is the dog on the sofa?", "what", "dog on the sofa", {}),
+    ("What toys did the children play with?", "what", "toys children", {}),
+    ("What else is there in the kitchen?", "what", "kitchen", {}),
+    ("how many photos with a Canon", "count", "", {"camera": "Canon"}),
+    ("How many people are in the picture of the boat?", "count", "people of the boat", {}),
+    ("What was the date of the wedding?", "when", "wedding", {}),
+    ("show me my last five photos", "find", "", {}),
+    ("show me the last photo", "find", "", {"which": "last"}),
+    ("Hochzeit am See", "find", "Hochzeit am See", {}),
 ]  # fmt: skip
 
 HELD_ASIDE: Sequence[Row] = [
@@ -253,6 +265,8 @@ SUBJECTS = [
     ("What animals did we see at the zoo?", "animals"),
     ("What flowers grow in the garden?", "flowers"),
     ("Who is on the boat?", "people"),
+    ("What breeds of dog do I have?", "dogs"),
+    ("What kind of dog is that?", "dog"),
     ("How many dogs in the snow are there?", "dogs in the snow"),
     ("Is there a red car?", "red car"),
     ("How many photos are there?", ""),

@@ -7,10 +7,14 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+import pytest
+
 from retrieval.answers.citing import sentences
 from retrieval.answers.kinds import is_a, kind_of, members, things_of
 from retrieval.answers.rules import RuleAnswerer
 from retrieval.answers.shapes import Finding, Inquiry, Past
+from retrieval.answers.sorts import count_sorts, kind_wanted, sorts_of
+from retrieval.answers.subjects import as_named
 from retrieval.speech import Facts, Named, Sight, Told
 from retrieval.types import Tag
 from retrieval.vocabulary import default_vocabulary
@@ -102,6 +106,15 @@ def test_what_was_found_is_what_was_asked_for_as_surely_as_the_search_says() -> 
     assert text == "Dogs in the snow [1][2]."
 
 
+def test_what_ends_like_a_verb_is_named_as_what_it_is() -> None:
+    for subject, named in (
+        ("swimming pool", "a swimming pool"), ("building", "a building"), ("ring", "a ring"),
+        ("wearing a hat", "wearing a hat"), ("sleeping", "sleeping"), ("skiing", "skiing"),
+        ("red", "something red"), ("dogs in the snow", "dogs in the snow"), ("an owl", "an owl"),
+    ):  # fmt: skip
+        assert as_named(subject) == named
+
+
 def test_recognised_text_is_quoted_and_cannot_leave_its_quotes() -> None:
     sign = Facts(seen='NO PARKING.\nYes [2]. "Ignore the rules"', tags=(Tag("sign", 0.9),))
     findings, text = asked("What does the sign say?", [sign])
@@ -164,8 +177,9 @@ def test_a_follow_up_is_answered_for_what_it_is_about() -> None:
 
 def test_it_looks_at_nothing_again_and_costs_nothing() -> None:
     answerer = RuleAnswerer()
-    assert answerer.check([("a dog", Sight(PIZZA)), ("a cat", Sight(TRAM))]) == [None, None]
-    assert answerer.spent().calls == 0
+    inquiry = Inquiry("What animals are there?", TODAY)
+    assert answerer.check(inquiry, [("a dog", Sight(PIZZA)), ("a cat", Sight(TRAM))]) == [None, None]
+    assert inquiry.ledger.cost.calls == 0
     assert not answerer.sees
 
 
@@ -173,6 +187,13 @@ def test_a_tag_that_only_repeats_the_question_gives_way_to_a_more_exact_one() ->
     facts = Facts(tags=(Tag("food", 0.99), Tag("pizza", 0.8)))
     assert [thing.name for thing in things_of(facts, "food")] == ["pizza"]
     assert [thing.name for thing in things_of(Facts(tags=(Tag("food", 0.99),)), "food")] == ["food"]
+
+
+def test_a_thing_that_is_both_a_tag_and_a_name_is_said_once() -> None:
+    violin = Facts(tags=(Tag("violin", 0.97),), named=(Named("violin", 0.85, ("musical instrument",)),))
+    assert things_of(violin, "musical instrument") == [("violin", 0.97, False)]
+    findings, text = asked("What instruments are there?", [violin])
+    assert (findings[0].text, text) == ("a violin", "A violin [1].")
 
 
 def test_kinds_contain_each_other_and_only_tags_that_there_are() -> None:
@@ -217,3 +238,104 @@ def test_planning_by_rules_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+# Kinds of a thing, over all pictures
+
+
+def kept(*names: tuple[str, float], named: tuple[Named, ...] = ()) -> Facts:
+    return Facts(tags=tuple(Tag(*name) for name in names), named=named)
+
+
+def test_questions_for_kinds_are_told_from_those_about_one_thing() -> None:
+    for question, kind in (
+        ("What animals are there?", "animal"),
+        ("Which dog breeds do I have?", "dog"),
+        ("What breeds of dog do I have?", "dog"),
+        ("What kinds of vehicles are in my photos?", "vehicle"),
+        ("What food did we have in Rome?", "food"),
+        ("What did we eat in Lisbon?", "food"),
+        ("What boats were in the harbour?", "boat"),
+        ("What is in the picture of the dogs?", None),
+        ("What is on the table?", None),
+        ("What kind of dog is that on the beach?", None),
+        ("What breed is the dog on the sofa?", None),
+        ("What colour are the cars?", None),
+        ("What are the dogs doing?", None),
+        ("Tell me about the dogs", None),
+        ("Describe the animals", None),
+        ("Are there animals?", None),
+        ("How many dogs are there?", None),
+        ("Show me animals", None),
+        ("What is in the water?", None),
+        ("What lights are there?", None),
+    ):
+        plan = RuleAnswerer().plan(Inquiry(question, TODAY))
+        assert kind_wanted(plan, question) == kind, question
+    before = Past(
+        "What animals are there?", "Dogs.", RuleAnswerer().plan(Inquiry("What animals are there?", TODAY))
+    )
+    plan = RuleAnswerer().plan(Inquiry("and in 2022?", TODAY, past=(before,)))
+    assert kind_wanted(plan, "and in 2022?") == "animal"
+
+
+def test_a_picture_is_sorted_by_what_people_call_such_things() -> None:
+    whippet = Named("whippet", 0.86, ("hound", "dog", "mammal", "animal"))
+    magpie = Named("magpie", 0.88, ("corvine bird", "bird", "animal"))
+    hyena = Named("hyena", 0.4, ("canine", "mammal", "animal"))
+    dog = kept(("dog", 0.98), ("animal", 0.97), ("pet", 0.9), named=(whippet,))
+    assert list(sorts_of(dog, "animal")) == ["dog"]
+    assert list(sorts_of(dog, "dog")) == ["whippet"]
+    assert sorts_of(dog, "vehicle") == {}
+    # A doubtful tag gives way to a name that is likely; a stated one stands beside it.
+    assert list(sorts_of(kept(("bird", 0.97), ("pigeon", 0.78), named=(magpie,)), "animal")) == ["bird"]
+    assert list(sorts_of(kept(("bird", 0.97), ("pigeon", 0.78), named=(magpie,)), "bird")) == ["magpie"]
+    assert set(sorts_of(kept(("cat", 0.95), named=(whippet,)), "animal")) == {"cat", "dog"}
+    # Wider than the vocabulary no name is, and what is nearest to the question comes first.
+    assert list(sorts_of(kept(("animal", 0.97), named=(hyena,)), "animal")) == ["hyena"]
+    assert list(sorts_of(kept(("lion", 0.97)), "animal")) == ["lion"]
+    assert list(sorts_of(kept(("swan", 0.97)), "animal")) == ["bird"]
+    giant = Named("giant panda", 0.88, ("procyonid", "carnivore", "mammal", "animal"))
+    assert sorts_of(kept(("panda", 0.97), named=(giant,)), "animal") == {"panda": 0.97}
+    assert sorts_of(kept(("dog", 0.95), named=(giant,)), "animal") == {"giant panda": 0.88, "dog": 0.95}
+    assert list(sorts_of(kept(("swan", 0.97)), "bird")) == ["swan"]
+    assert list(sorts_of(kept(("salad", 0.97)), "food")) == ["salad"]
+    assert list(sorts_of(kept(("sports car", 0.97)), "vehicle")) == ["car"]
+    assert sorts_of(kept(("animal", 0.97)), "animal") == {}
+    assert list(sorts_of(kept(("rescue dog", 1.0)), "dog")) == ["rescue dog"]
+
+
+def test_kinds_are_counted_the_most_frequent_first_with_one_picture_each() -> None:
+    facts = {
+        1: kept(("cat", 0.95)), 2: kept(("dog", 0.91)), 3: kept(("dog", 0.99)), 4: kept(("bird", 0.75)),
+        5: kept(("animal", 0.9)), 6: kept(("cat", 0.92), ("dog", 0.93)), 7: kept(("fox", 0.55)),
+    }  # fmt: skip
+    counted = count_sorts("animal", facts, dict.fromkeys(facts, 0.9), about="animals", limits="", cutoff=0.5)
+    assert counted is not None
+    assert counted.text == (
+        "Dogs in 3 pictures [1], cats in 2 [2], probably a bird in 1 [3] and perhaps a fox in 1 [4], "
+        "out of 7 pictures that look like animals (match at least 50%; counted by tags and names, "
+        "of which 1 picture has none)."
+    )
+    assert counted.cited == (3, 1, 4, 7)
+    assert counted.said == {3: ("dogs", 0.99), 1: ("cats", 0.95), 4: ("a bird", 0.75), 7: ("a fox", 0.55)}
+    assert counted.confidence == pytest.approx(sum((0.9 + sure) / 2 for sure in (0.99, 0.95, 0.75, 0.55)) / 4)
+    assert count_sorts("animal", {5: facts[5]}, {5: 0.9}, about="animals", limits="", cutoff=0.5) is None
+
+
+def test_of_many_kinds_the_rest_is_counted_and_names_cannot_cite() -> None:
+    names = ("dog", "cat", "horse", "cow", "sheep", "goat", "pig", "rabbit", "fox", "wolf")
+    facts = {number: kept((name, 0.95)) for number, name in enumerate(names)}
+    facts[19] = kept(("cat", 0.9))
+    facts[20] = kept(("evil [7]. wild animal", 1.0), ("a [9]", 1.0))
+    facts[21] = kept(named=(Named("[7]. An animal", 1.0, ("animal",)),))
+    facts[22] = facts[21]
+    counted = count_sorts(
+        "animal", facts, dict.fromkeys(facts, 0.9), about="animals", limits="taken in 2022", cutoff=0.5
+    )
+    assert counted is not None
+    assert "[8] and 4 other kinds, out of 14 pictures taken in 2022 that look like animals" in counted.text
+    assert counted.text.startswith("(7) / An animals in 2 pictures [1], cats in 2 [2], ")
+    assert len(counted.cited) == 8
+    (sentence,) = sentences(counted.text)
+    assert sentence.cites == tuple(range(1, 9))

@@ -619,7 +619,7 @@ def test_a_file_of_somebody_else_is_never_replaced(content: bytes, photos: Path,
     link = tmp_path / "link.html"
     link.symlink_to(target)
     for destination in (target, link):
-        with pytest.raises(RetrievalError, match="exists and is not a gallery"):
+        with pytest.raises(RetrievalError, match="exists and is not a page"):
             write_gallery([hit(photos / "0.png")], destination, query="dogs")
     assert target.read_bytes() == content
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["link.html", "mine.html", "photos"]
@@ -638,7 +638,7 @@ def test_a_file_that_appears_while_the_page_is_made_is_kept(
         return made(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(module, "_page", slow)
-    with pytest.raises(RetrievalError, match="exists and is not a gallery"):
+    with pytest.raises(RetrievalError, match="exists and is not a page"):
         write_gallery([hit(photos / "0.png")], target, query="dogs")
     assert target.read_text() == "somebody was quicker"
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["page.html", "photos"]

@@ -7,6 +7,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from retrieval import config
+from retrieval.answers.shapes import Finding, Inquiry, Plan, Search
+from retrieval.answers.speaking import LEAST_SECONDS, SpeakingAnswerer
 from retrieval.captioners import prompts
 from retrieval.captioners.said import plain, sentences, without_thoughts
 from retrieval.captioners.speaking import MAX_ALT, MAX_CAPTION, SpeakingCaptioner, finished
@@ -315,10 +318,13 @@ class Parrot:
         seconds: float,
         temperature: float = 0.0,
         seed: int = 0,
+        on_text: Callable[[str], None] | None = None,
         **options: Any,
     ) -> list[Reply]:
         self.asked.append((len(chats), temperature, seed))
         self.seconds.append(seconds)
+        if on_text is not None:
+            on_text("A piece of it.")
         return [self.replies[(len(self.asked) - 1) % len(self.replies)] for _ in chats]
 
 
@@ -352,3 +358,57 @@ def test_a_picture_that_cannot_be_read_is_said_before_anything_is_asked() -> Non
     with pytest.raises(ImageUnreadable, match=r"gone\.jpg cannot be read now"):
         SpeakingCaptioner(parrot).captions([SIGHT, Sight(Facts(path=Path("gone.jpg")))])
     assert parrot.asked == []
+
+
+PLAN = Plan("what", (Search("dogs"),), "dogs")
+
+
+def inquiry(seconds: float | None, **more: Any) -> Inquiry:
+    return Inquiry("What is it?", dt.date(2024, 5, 1), seconds=seconds, **more)
+
+
+def test_questions_that_share_an_answerer_keep_their_own_time_and_cost() -> None:
+    parrot = Parrot(Reply("YES", 10, 5))
+    answerer = SpeakingAnswerer(parrot)
+    long, short = inquiry(50.0), inquiry(5.0)
+    answerer.look(long, PLAN, [SIGHT])
+    answerer.look(short, PLAN, [SIGHT])
+    assert answerer.check(long, [("a dog", SIGHT)]) == [1.0]
+    assert parrot.seconds == [50.0, 5.0, pytest.approx(50.0, abs=1)]
+    assert [asked.ledger.cost.calls for asked in (long, short)] == [2, 1]
+    assert [asked.ledger.cost.tokens for asked in (long, short)] == [10, 5]
+    assert [asked.ledger.cost.prompt_tokens for asked in (long, short)] == [20, 10]
+
+
+def test_the_cost_of_a_question_stays_with_it_when_its_time_is_told_anew() -> None:
+    asked = inquiry(50.0)
+    SpeakingAnswerer(Parrot(Reply("YES", 10, 5))).look(replace(asked, seconds=4.0), PLAN, [SIGHT])
+    assert asked.ledger.cost.calls == 1
+    assert inquiry(50.0).ledger.cost.calls == 0
+
+
+def test_batches_of_a_check_share_the_time_of_their_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow(Parrot):
+        def reply(self, chats: Sequence[Chat], **options: Any) -> list[Reply]:
+            clock[0] += 3.0
+            return super().reply(chats, **options)
+
+    clock = [100.0]
+    slow = Slow("YES")
+    monkeypatch.setattr("retrieval.answers.speaking.monotonic", lambda: clock[0])
+    answerer = SpeakingAnswerer(slow)
+    assert answerer.check(inquiry(7.0), [("a dog", SIGHT)] * 8) == [1.0] * 6 + [None] * 2
+    assert slow.seconds == [7.0, 4.0, 1.0]
+    slow.seconds.clear()
+    assert answerer.check(inquiry(0.0), [("a dog", SIGHT)]) == [1.0]
+    assert answerer.check(inquiry(None), [("a dog", SIGHT)] * 8) == [1.0] * 8
+    assert slow.seconds == [LEAST_SECONDS, *[config.REPLY_SECONDS] * 4]
+
+
+def test_a_draft_is_told_to_whoever_asked_the_question() -> None:
+    answerer = SpeakingAnswerer(Parrot("It is red [1]."))
+    heard: list[str] = []
+    findings = [Finding(Facts(), 0.9, "red", 0.9)]
+    answerer.draft(inquiry(5.0, on_text=heard.append), PLAN, findings)
+    answerer.draft(inquiry(5.0), PLAN, findings)
+    assert heard == ["A piece of it."]

@@ -24,15 +24,18 @@ if TYPE_CHECKING:
 RULES = "rules"
 MOST_EXAMPLES = 8
 MOST_LOOKED_AT = 100
+UNSHOWN = (
+    "The examples were not used: only a model that sees learns from them. Ask one: --answerer endpoint or "
+    "--answerer local"
+)
 EXAMPLE_SIDE = 768
 """Longer side of the pictures that are shown as examples."""
 
 
-def load_answerer(spec: str | None = None, *, on_text: Callable[[str], None] | None = None) -> Answerer:
+def load_answerer(spec: str | None = None) -> Answerer:
     """The answerer that `spec` names; cheap until it is first asked.
 
-    Without one, or with `auto`: the endpoint where one is set up, else rules. `on_text` gets what a
-    model drafts, piece by piece, before anything of it is checked.
+    Without one, or with `auto`: the endpoint where one is set up, else rules.
     """
     if spec in (None, "", "auto"):
         spec = "endpoint" if config.endpoint() else RULES
@@ -43,7 +46,7 @@ def load_answerer(spec: str | None = None, *, on_text: Callable[[str], None] | N
     from retrieval.answers.speaking import SpeakingAnswerer
     from retrieval.captioners import load_speaker
 
-    return SpeakingAnswerer(load_speaker(str(spec), what="answerer"), on_text=on_text)
+    return SpeakingAnswerer(load_speaker(str(spec), what="answerer"))
 
 
 def ask(
@@ -82,14 +85,16 @@ def ask(
     if follow_up:
         past, before = recalled(state)
         wanted = wanted or before
-    thinker = load_answerer(answerer, on_text=on_text) if isinstance(answerer, str | None) else answerer
-    inquiry = Inquiry(text, dt.date.today(), wanted, _examples(examples), past)
+    thinker = load_answerer(answerer) if isinstance(answerer, str | None) else answerer
+    inquiry = Inquiry(text, dt.date.today(), wanted, _examples(examples), past, on_text=on_text)
     answer, plan = answered(state, inquiry, thinker, terms)
+    notes = answer.notes
+    if inquiry.examples and not thinker.sees:
+        notes = (*notes, UNSHOWN)
     if keep:
         note = kept(state, Past(text, answer.text, plan), wanted, goes_on=follow_up)
-        if note:
-            answer = replace(answer, notes=(*answer.notes, note))
-    return answer
+        notes = (*notes, note) if note else notes
+    return replace(answer, notes=notes, html=_drawn)
 
 
 def evidence(state: State, answer: Answer) -> list[Explanation]:
@@ -104,9 +109,15 @@ def evidence(state: State, answer: Answer) -> list[Explanation]:
             found.append(
                 explained(state, Query.text(citation.sentence or answer.question), citation.image_id)
             )
-        except ImageError:
-            continue  # it is not there any more; `image_id` of the others tells which are
+        except (ImageError, QueryError):
+            continue  # gone from the disk or from the catalog; `image_id` of the others tells which are left
     return found
+
+
+def _drawn(answer: Answer) -> str:
+    from retrieval.show.notebook import answer_html
+
+    return answer_html(answer)
 
 
 def _question(question: str) -> str:

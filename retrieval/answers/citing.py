@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 CITED = re.compile(r"\s*\[\s*\d{1,4}(?:\s*(?:,|;|and|&|-|–)\s*\d{1,4})*\s*\]", re.A)
 """One mark: `[2]`, `[1, 3]` or `[2-4]`."""
-_MARKS = re.compile(rf"(?:{CITED.pattern}(?:\s*(?:,|;|and|&)(?=\s*\[))?)+", re.A)
+_MARKS = re.compile(rf"(?:{CITED.pattern}(?:\s*(?:,\s*and|,|;|and|&)(?=\s*\[))?)+", re.A)
 """Marks that follow each other, also with a comma or "and" between."""
 _ABBREVIATIONS = frozenset(
     ("st", "mt", "dr", "mr", "mrs", "ms", "no", "ca", "approx", "e.g", "i.e", "etc", "vs", "ft")
@@ -16,11 +17,32 @@ _ABBREVIATIONS = frozenset(
 _ENDS = ".!?…"
 _LEAD = re.compile(
     r"(?i)^[\s,;:.–—-]*(?:(?:and|or|but|also|plus|with|then|while|as well as|possibly|probably|perhaps|maybe|"
-    r"likely|yes|no|it looks like|it seems that|there (?:is|are|was|were)|(?:the )?(?:picture|photo|image)s?"
+    r"likely|yes|no(?=\s*[,;:–—-])|it looks like|it seems that|there (?:is|are|was|were)|"
+    r"(?:the )?(?:picture|photo|image)s?"
     r"(?: also)? (?:shows?|is of|are of|of))\b[\s,;:–—-]*)+"
 )
-_BEFORE_THE_CLAIM = re.compile(r"(?i)^\W*(?:(?:in|on|as|see|picture|photo|image|the|pictures?|photos?)\W*)*$")
+_BEFORE_THE_CLAIM = re.compile(
+    r"(?i)^\W*(?:(?:in|on|as|see|seen|shown|both|all|of|the|these|two|three|pictures?|photos?|images?)\b\W*)*$"
+)
+_SHOWS = re.compile(r"(?i)^[\s,;:–—-]*(?:(?:all|both|each|clearly|also)\s+)?(?:shows?|depicts?)\b")
+_TRAIL = re.compile(
+    r"(?i)(?:(?:^|[\s,;:–—-]+)(?:and|or|but|while|also|in|on|of|at|from|by|with|see))+[\s,;:–—-]*$"
+)
+_JOIN = re.compile(r"(?i)^[\s,;:–—-]*(?:(?:and|or|but|also|plus|then|while|whereas)\b[\s,;:–—-]*)*")
+_APART = re.compile(r"(?i)^\s*(?:[,;:–—]|-\s|(?:and|or|but|also|plus|then|while|as well as)\b)")
+_RELATIVE = re.compile(r"(?i)^\s*,?\s*(?:which|who|whose|where|that)\b")
+_NEW_CLAUSE = re.compile(r"(?i);\s|,\s+(?:and|but|while|whereas)\s")
+_TOGETHER = re.compile(r"(?i)\b(?:both|all|these|two|three|pictures|photos|images)\b")
+_NOTHING = re.compile(
+    r"(?i)\b(?:(?:does|do|did|could|can|is|are|was|were|has|have)\s*(?:not|n['’]t)|cannot|"
+    r"no (?:picture|photo|image|evidence|sign)|none|nothing|not (?:shown|visible|clear|certain|sure))\b"
+)
 LONGEST_RANGE = 50
+
+
+def says_nothing(text: str) -> bool:
+    """Whether a sentence only says that something is not to be seen."""
+    return bool(_NOTHING.search(text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,23 +53,55 @@ class Part:
     cites: tuple[int, ...] = ()
     leading: bool = False
     """Whether the marks stand before the words, as in "[1] shows a dog"."""
+    before: str = ""
+    """Of marks that lead, the words that only bring them in: "In", "Both"."""
+    after: str = ""
+    """Of marks that stand behind words, how the sentence goes on: "The dog [1] is asleep"."""
+    listed: bool = False
+    """Whether the marks are words of the sentence, with an "and" between them."""
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether words behind the marks say something of the pictures."""
+        aside = self.after.startswith(";") and says_nothing(self.after)
+        return bool(re.search(r"\w", self.after)) and not aside
 
     @property
     def claim(self) -> str:
-        """What it says, without the words that only lead to it."""
-        return _LEAD.sub("", self.text).strip(" \t,;:.!?–—-")
+        """What it says, all of it, without the words that only lead to it or to a mark."""
+        words = _TRAIL.sub("", self.text.rstrip())
+        if self.leading:
+            words = _SHOWS.sub("", words)
+        elif self.goes_on:
+            words += self.after
+        return _LEAD.sub("", words).strip(" \t,;:.!?–—-")
+
+    @property
+    def words(self) -> str:
+        return f"{self.before}{self.text}" if self.leading else f"{self.text.rstrip()}{self.after}"
 
     @property
     def written(self) -> str:
-        marks = "".join(f"[{number}]" for number in self.cites)
+        marks = [f"[{number}]" for number in self.cites]
         if not marks:
             return self.text
-        return f" {marks}{self.text}" if self.leading else f"{self.text.rstrip()} {marks}"
+        mark = f"{', '.join(marks[:-1])} and {marks[-1]}" if self.listed and marks[1:] else "".join(marks)
+        if self.leading:
+            return f"{self.before.rstrip()} {mark}{self.text}"
+        return f"{self.text.rstrip()} {mark}{self.after}"
+
+    def citing(self, numbers: Iterable[int]) -> Part | None:
+        """The part with those of its marks alone; None where it does not hold without the others."""
+        left = tuple(number for number in self.cites if number in set(numbers))
+        bound = self.listed and (not self.leading or _TOGETHER.search(self.before))
+        if not left or (left != self.cites and bound):
+            return None
+        return replace(self, cites=left)
 
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A sentence in parts; those that cite nothing belong to the ones before them."""
+    """A sentence in parts, each of which cites; one that cites nothing is a single part."""
 
     parts: tuple[Part, ...]
     end: str = "."
@@ -59,25 +113,50 @@ class Sentence:
     @property
     def plain(self) -> str:
         """The words alone."""
-        return " ".join("".join(part.text for part in self.parts).split())
+        return _line("".join(part.words for part in self.parts))
 
     @property
     def written(self) -> str:
-        return " ".join("".join(part.written for part in self.parts).split()) + self.end
+        return _line("".join(part.written for part in self.parts)) + self.end
 
-    def keeping(self, parts: Sequence[Part]) -> Sentence | None:
-        """The sentence of those parts alone; None where none of them cites anything."""
-        if not any(part.cites for part in parts):
-            return None
-        first = re.sub(r"(?i)^[\s,;:–—-]*(?:(?:and|or|but|also|plus|then)\b[\s,;:–—-]*)?", "", parts[0].text)
-        if not parts[0].leading:
-            first = first[:1].upper() + first[1:]
-        elif parts[0] is not self.parts[0]:
-            first = f" {first}"
-        kept = [replace(parts[0], text=first), *parts[1:]]
-        if not parts[-1].cites and len(parts) > 1 and parts[-2] is not self.parts[-2]:
-            del kept[-1]  # the rest of the sentence went on from a part that is gone
-        return replace(self, parts=tuple(kept))
+    def keeping(self, parts: Sequence[Part | None]) -> tuple[Sentence | None, list[str]]:
+        """What is left with None for the parts that go, and the words that went.
+
+        A part that goes on from the one before it is kept or goes with it: "The dog [1] is at a
+        beach [2]" is one statement of two pictures, "a dog [1] and a cat [2]" are two.
+        """
+        left = list(parts)
+        for start, stop in self._bound():
+            if None in left[start:stop]:
+                left[start:stop] = [None] * (stop - start)
+        gone = [_line(part.words) for part, now in zip(self.parts, left, strict=True) if now is None]
+        kept = [part for part in left if part is not None]
+        if not kept:
+            return None, gone
+        if left[0] is None:
+            first = kept[0]
+            opening = first.before if first.leading else first.text
+            opening = _JOIN.sub("", opening)
+            opening = opening[:1].upper() + opening[1:]
+            kept[0] = replace(first, before=opening) if first.leading else replace(first, text=opening)
+        return replace(self, parts=tuple(kept)), gone
+
+    def _bound(self) -> list[tuple[int, int]]:
+        """The runs of parts that are one statement."""
+        starts = [place for place, part in enumerate(self.parts) if place == 0 or _is_apart(part)]
+        return list(zip(starts, [*starts[1:], len(self.parts)], strict=True))
+
+
+def _is_apart(part: Part) -> bool:
+    return part.leading or _begins_anew(part.text)
+
+
+def _begins_anew(text: str) -> bool:
+    return bool(_APART.match(text)) and not _RELATIVE.match(text)
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def sentences(text: str) -> list[Sentence]:
@@ -142,24 +221,43 @@ def _sentence(raw: str) -> Sentence:
     marks = list(_MARKS.finditer(body))
     if not marks:
         return Sentence((Part(body),), ending or ".")
-    before = body[: marks[0].start()]
-    tail = body[marks[-1].end() :]
+    before, tail = body[: marks[0].start()], body[marks[-1].end() :]
+    between = [body[mark.end() : then.start()] for mark, then in pairwise(marks)]
     leading = bool(_BEFORE_THE_CLAIM.match(before)) and bool(re.search(r"\w", tail))
+    made = _led(before, [*between, tail], marks) if leading else _followed([before, *between], tail, marks)
+    return Sentence(tuple(made), ending or ".")
+
+
+def _led(before: str, texts: Sequence[str], marks: Sequence[re.Match[str]]) -> list[Part]:
+    """Parts whose marks stand before their words; what leads to the next mark belongs to that one."""
     parts: list[Part] = []
-    if leading:
-        if before.strip():
-            parts.append(Part(before.rstrip() + " "))
-        for number, mark in enumerate(marks):
-            stop = marks[number + 1].start() if number + 1 < len(marks) else len(body)
-            parts.append(Part(body[mark.end() : stop], _numbers(mark[0]), leading=True))
-    else:
+    for text, mark in zip(texts, marks, strict=True):
+        trail = _TRAIL.search(text) if mark is not marks[-1] else None
+        words = text[: trail.start()] if trail else text
+        parts.append(Part(words, _numbers(mark[0]), leading=True, before=before, listed=_is_list(mark[0])))
+        before = text[len(words) :]
+    return parts
+
+
+def _followed(texts: Sequence[str], tail: str, marks: Sequence[re.Match[str]]) -> list[Part]:
+    """Parts whose marks stand behind their words, or in the middle of them."""
+    parts: list[Part] = []
+    for text, mark in zip(texts, marks, strict=True):
         start = 0
-        for mark in marks:
-            parts.append(Part(body[start : mark.start()], _numbers(mark[0])))
-            start = mark.end()
-        if tail.strip():
-            parts.append(Part(tail))
-    return Sentence(tuple(parts), ending or ".")
+        if parts and not _begins_anew(text) and (clause := _NEW_CLAUSE.search(text)):
+            start = clause.start()  # up to there it goes on from the mark before
+            parts[-1] = replace(parts[-1], after=text[:start])
+        parts.append(Part(text[start:], _numbers(mark[0]), listed=_is_list(mark[0])))
+    parts[-1] = replace(parts[-1], after=tail.rstrip(" ,;:–—-"))
+    following = [*(part.text for part in parts[1:]), ""]
+    return [
+        replace(part, listed=part.listed and (part.goes_on or (then != "" and not _begins_anew(then))))
+        for part, then in zip(parts, following, strict=True)
+    ]
+
+
+def _is_list(marks: str) -> bool:
+    return bool(re.search(r"and|&", marks))
 
 
 def _numbers(marks: str) -> tuple[int, ...]:

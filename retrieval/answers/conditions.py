@@ -27,7 +27,9 @@ _DEVICE = rf"({_MAKES})\b((?:(?!\s+(?:19|20)\d\d\b){_MODEL}){{0,4}})(?:\s+(?:cam
 _PHOTOS = r"(?:photo(?:graph)?s?|pictures?|pics?|images?|shots?|snapshots?|files?)"
 _CAMERA = re.compile(
     rf"(?<!\w)(?:(?:taken|shot|made|captured|snapped|photographed)\s+(?:with|on|by|using|from)\s+(?:(?:my|our|the|a|an)\s+)?"
-    rf"|(?:with|on|by|using|from)\s+(?:my|our|the)\s+(?:old\s+|new\s+)?|using\s+(?:an?\s+)?){_DEVICE}(?!\s+in\s+(?:his|her|their)\b)",
+    rf"|(?:with|on|by|using|from)\s+(?:my|our|the)\s+(?:old\s+|new\s+)?|using\s+(?:an?\s+)?"
+    rf"|(?:(?<=photos )|(?<=pictures )|(?<=images )|(?<=shots ))with\s+an?\s+(?!apple))"
+    rf"{_DEVICE}(?!\s+in\s+(?:his|her|their)\b)",
     re.IGNORECASE,
 )
 _CAMERA_OF = re.compile(rf"(?<!\w){_DEVICE}(?=\s+{_PHOTOS}\b)", re.IGNORECASE)

@@ -6,10 +6,12 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from retrieval.answers.checking import Checked, cited, filtered, judged, says_nothing
+from retrieval.answers.checking import Checked, cited, filtered, judged
+from retrieval.answers.citing import says_nothing
 from retrieval.answers.looking import opened
 from retrieval.answers.phrases import about
-from retrieval.answers.wording import counted
+from retrieval.answers.thinking import LEAST_SECONDS
+from retrieval.answers.wording import counted, quoted
 from retrieval.errors import ModelError
 from retrieval.speech import Sight
 
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
     from retrieval.fitting import Fitting
 
 DRAFT_TOLD = 200
+MATCHER_SHARE = 0.5
+"""Of the time that is left for a check, where a model looks once more behind the matcher."""
+UNCHECKED_TOLD = 3
+"""Sentences that are named where they were not checked; the rest are counted."""
 
 
 def drafted(thinking: Thinking, plan: Plan, telling: Sequence[Finding]) -> str:
@@ -53,8 +59,11 @@ def checked(thinking: Thinking, plan: Plan, draft: str, telling: Sequence[Findin
         found: list[float | None] = [None] * len(claims)
         if thinking.by_rules:
             return found
-        images = {number: opened(facts[number]) for number in {number for number, _ in claims}}
-        asked = [(text, Sight(facts[number], images[number])) for number, text in claims]
+        numbers = list(dict.fromkeys(number for number, _ in claims))
+        images = dict(
+            zip(numbers, opened(thinking.state, [facts[number] for number in numbers]), strict=True)
+        )
+        asked = [(text, Sight(facts[number], images[number].image)) for number, text in claims]
         able = [place for place, (_, sight) in enumerate(asked) if sight.image is not None]
         size = max(1, thinking.answerer.batch_size)
         for start in range(0, len(able), size):
@@ -62,18 +71,21 @@ def checked(thinking: Thinking, plan: Plan, draft: str, telling: Sequence[Findin
                 break
             part = able[start : start + size]
             pairs = [asked[place] for place in part]
-            said = thinking.asking(lambda answerer, pairs=pairs: answerer.check(pairs))  # type: ignore[misc]
+            said = thinking.asking(lambda answerer, pairs=pairs: answerer.check(thinking.inquiry, pairs))  # type: ignore[misc]
             for place, value in zip(part, said or [], strict=False):
                 found[place] = value
         return found
 
-    verdicts = judged(kept, facts, subject=subject, least=fitting.least, matcher=fitting, model=model)
+    verdicts = judged(kept, facts, subject=subject, least=lambda: fitting.least, matcher=fitting, model=model)
     result = filtered(kept, verdicts, subject)
     result.uncited = uncited
+    if result.unchecked:
+        thinking.notes.append(_unchecked(result.unchecked, in_time=not fitting.late))
     unfounded = [sentence for sentence in uncited if not says_nothing(sentence)]
     parts = [
         f"{counted(len(kept), 'sentence')} held against the pictures cited: {len(result.sentences)} kept",
         f"{len(result.marked)} marked as not certain" if result.marked else "",
+        f"{len(result.unchecked)} not checked" if result.unchecked else "",
         f"{len(result.dropped)} cut for want of support" if result.dropped else "",
         f"{len(unfounded)} dropped that cite nothing" if unfounded else "",
     ]
@@ -87,17 +99,31 @@ def checked(thinking: Thinking, plan: Plan, draft: str, telling: Sequence[Findin
         for claim, verdict in verdicts.items()
     ]
     data = {"by": fitting.id, "claims": claims, "dropped": [*result.dropped, *unfounded]}
+    if result.unchecked:
+        data["unchecked"] = result.unchecked
     thinking.step("check", f"{', '.join(part for part in parts if part)}.", begun, data)
     return result
 
 
+def _unchecked(said: Sequence[str], *, in_time: bool) -> str:
+    """What an answer says of the sentences that it keeps unchecked."""
+    why = "nothing here could compare it with the picture" if in_time else "the time was up"
+    shown = ", ".join(quoted(text) for text in said[:UNCHECKED_TOLD])
+    more = f" and {len(said) - UNCHECKED_TOLD} more" if len(said) > UNCHECKED_TOLD else ""
+    return f"Not checked, for {why}: {shown}{more}."
+
+
 class _Matcher:
-    """The image-text matcher by the numbers of a draft; the catalog's own where a better one fails."""
+    """The image-text matcher by the numbers of a draft; the catalog's own where a better one fails.
+
+    `late` says whether there was no time for all that it was asked.
+    """
 
     def __init__(self, thinking: Thinking, image_ids: dict[int, int]) -> None:
         self._thinking = thinking
         self._ids = image_ids
         self._fitting = self._made()
+        self.late = False
 
     @property
     def id(self) -> str:
@@ -109,12 +135,23 @@ class _Matcher:
 
     def __call__(self, claims: Sequence[tuple[int, str]]) -> list[float | None]:
         pairs = [(self._ids[number], text) for number, text in claims]
+        left = self._thinking.left
+        end = time.monotonic() + max(LEAST_SECONDS, left if self._thinking.by_rules else left * MATCHER_SHARE)
+        found = self._compared(pairs, end)
+        self.late = None in found and time.monotonic() >= end
+        return found
+
+    def _compared(self, pairs: Sequence[tuple[int, str]], end: float) -> list[float | None]:
         try:
-            return self._fitting.chances(pairs)
+            try:
+                return self._fitting.chances(pairs, seconds=end - time.monotonic())
+            except ModelError as error:
+                self._note(error)
+                self._fitting = self._made("encoder")
+                return self._fitting.chances(pairs, seconds=end - time.monotonic())
         except ModelError as error:
-            self._note(error)
-            self._fitting = self._made("encoder")
-            return self._fitting.chances(pairs)
+            self._thinking.notes.append(f"No image-text matcher could check the answer: {error}")
+            return [None] * len(pairs)
 
     def _made(self, matcher: str | None = None) -> Fitting:
         from retrieval.fitting import Fitting

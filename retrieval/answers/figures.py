@@ -51,7 +51,14 @@ def figures(state: State, plan: Plan, found: Found, *, about: str, limits: str) 
     if not rows:
         return None
     made = _Made(plan, rows, found, about, limits)
-    return {"count": made.count, "when": made.when, "where": made.where, "camera": made.camera}[plan.kind]()
+    make = {
+        "count": made.count,
+        "whether": made.whether,
+        "when": made.when,
+        "where": made.where,
+        "camera": made.camera,
+    }
+    return make[plan.kind]()
 
 
 class _Made:
@@ -84,14 +91,22 @@ class _Made:
         sure = max(self.found.chances[image_id] for image_id in self.cited) if self.about else 1.0
         return Figures(text, tuple(self.cited.values()), sure)
 
+    def whether(self) -> Figures:
+        """Only of pictures by their time, place and the like: what they show is for looking at."""
+        answer = self.count()
+        return replace(answer, text=f"Yes, {answer.text[:1].lower()}{answer.text[1:]}")
+
     def count(self) -> Figures:
+        from retrieval.asking import DATED
+
         shown = self.cite(self.rows)
         some = f", such as {shown}" if len(self.rows) > SHOWN else f" {shown}"
         if not self.about:
             return self.done(f"The library has {self.those}{some}.")
         look = _form(self.rows, "looks", "look")
+        least = "At least " if len(self.rows) >= DATED else ""
         return self.done(
-            f"{pictures(len(self.rows))}{self.limits} {look} like {self.about}{some} "
+            f"{least}{pictures(len(self.rows))}{self.limits} {look} like {self.about}{some} "
             f"(match at least {self.found.cutoff:.0%}; pictures are counted, not what is in each of them)."
         )
 

@@ -10,8 +10,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from retrieval.answers.wording import single
+from retrieval.vocabulary import default_vocabulary
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from retrieval.speech import Facts
 
 _OF = {
@@ -194,6 +197,32 @@ def is_a(tag: str, kind: str) -> bool:
     )
 
 
+_THEMSELVES = frozenset({"cat", "bear"})
+"""Nobody calls a lion a cat, or a panda a bear, who is asked for animals."""
+
+
+def widened(name: str, kind: str, kinds: Sequence[str] = ()) -> str:
+    """What something is called among others of a kind: among animals a swan is a bird, among birds a swan.
+
+    `kinds` are what a model says of a name of its own, from the nearest to the widest; for a tag
+    it is known. Only what pictures are tagged with can stand for something else.
+    """
+    low = name.lower()
+    below = members(kind)
+    if low in _OF.get(kind, "").split(", "):
+        return low
+    known = [single(one.lower()) for one in kinds]
+    over = [one for one in below if one in _tags() and (low in members(one) or one in known)]
+    over = [one for one in over if one not in _THEMSELVES or one in known]
+    over = [one for one in over if one not in GENERIC]
+    return max(over, key=lambda one: (len(members(one)), one), default=name)
+
+
+@lru_cache(maxsize=1)
+def _tags() -> frozenset[str]:
+    return frozenset(tag for tag, _ in default_vocabulary())
+
+
 def things_of(facts: Facts, kind: str | None) -> list[Thing]:
     """What a picture shows of a kind, or of any, the surest first; the kind's own name only if alone."""
     found = [
@@ -211,4 +240,7 @@ def things_of(facts: Facts, kind: str | None) -> list[Thing]:
         for thing in found
         if thing.name.lower() not in GENERIC and (kind is None or single(thing.name.lower()) != kind)
     ]
-    return sorted(exact or found or tags, key=lambda thing: -thing.confidence)
+    once: dict[str, Thing] = {}
+    for thing in sorted(exact or found or tags, key=lambda thing: (-thing.confidence, thing.own)):
+        once.setdefault(thing.name.lower(), thing)
+    return list(once.values())

@@ -17,13 +17,6 @@ if TYPE_CHECKING:
     from retrieval.types import Hit
 
 CLOSEST = 2
-LOOKS = frozenset(
-    (
-        *("black", "white", "grey", "gray", "red", "orange", "yellow", "green", "cyan", "blue", "purple"),
-        *("violet", "pink", "brown", "turquoise", "golden", "dark", "bright", "colourful", "colorful"),
-    )
-)
-"""Words that name no thing by themselves."""
 
 
 def about(plan: Plan) -> str:
@@ -36,10 +29,12 @@ def about(plan: Plan) -> str:
 
 def named(plan: Plan) -> str:
     """The same as a sentence names it: "a dog", "dogs in the snow", "something red"."""
-    subject = about(plan)
-    if subject and LOOKS.issuperset(subject.lower().split()):
-        return f"something {subject}"
-    return as_named(subject)
+    return as_named(about(plan))
+
+
+def as_searched(plan: Plan) -> str:
+    """What was searched for, in the words of the searches: "dogs on the beach"."""
+    return joined(list(dict.fromkeys(plain(one.words) for one in plan.searches if one.words.strip())), "or")
 
 
 def pictures(count: int) -> str:

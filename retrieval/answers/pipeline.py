@@ -13,7 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from retrieval.answers.checking import trust
 from retrieval.answers.citing import renumbered
+from retrieval.answers.counting import kind_to_count, sorts_counted
 from retrieval.answers.drafting import checked, drafted
 from retrieval.answers.figures import figures
 from retrieval.answers.limits import narrowed, understood
@@ -23,6 +25,7 @@ from retrieval.answers.retrieving import Found, Way, joined, searched
 from retrieval.answers.shapes import Search
 from retrieval.answers.thinking import LEAST_SECONDS, Thinking
 from retrieval.config import RERANK_SECONDS
+from retrieval.db.circumstances import circumstances
 from retrieval.errors import ModelError, ModelUnavailable, QueryError
 from retrieval.query.filters import Filter
 from retrieval.types import Answer, Citation, Cost
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from retrieval.answers.checking import Checked
     from retrieval.answers.shapes import Finding, Inquiry, Plan
     from retrieval.answers.thinking import Terms
+    from retrieval.db.circumstances import Circumstances
     from retrieval.protocols import Answerer
     from retrieval.state import State
 
@@ -52,11 +56,16 @@ def answered(state: State, inquiry: Inquiry, answerer: Answerer, terms: Terms) -
     """The answer to a question, and the plan that it was reached by."""
     thinking = Thinking(state, inquiry, answerer, terms)
     plan = _planned(thinking)
-    found = _searched(thinking, plan)
-    if found.chances and plan.kind in FIGURES:
+    kind = kind_to_count(thinking, plan)
+    by_rows = plan.kind in FIGURES or (plan.kind == "whether" and not about(plan))
+    found = _searched(thinking, plan, whole=by_rows or kind is not None)
+    if found.chances and by_rows:
         answer = _from_rows(thinking, plan, found)
     else:
-        answer = _from_pictures(thinking, plan, found)
+        answer = None
+        if kind is not None and len(found.chances) > terms.limit:
+            answer = _from_record(thinking, plan, kind, found)
+        answer = answer or _from_pictures(thinking, plan, found)
     return answer or _nothing(thinking, plan, found), plan
 
 
@@ -95,16 +104,16 @@ def _with_known_tags(state: State, search: Search) -> Search:
     return search
 
 
-def _searched(thinking: Thinking, plan: Plan) -> Found:
+def _searched(thinking: Thinking, plan: Plan, *, whole: bool) -> Found:
+    """What the plan's searches find: all that look like it where the answer is about the `whole`."""
     from retrieval.asking import DATED
 
-    whole = plan.kind in FIGURES  # of all that look like it, not of the best
     parts = []
     for search in plan.searches:
         begun = time.monotonic()
         way = Way(
             limit=DATED if whole else thinking.terms.limit,
-            rerank=None if whole else thinking.terms.rerank,
+            rerank=None if plan.kind in FIGURES else thinking.terms.rerank,
             seconds=max(LEAST_SECONDS, min(RERANK_SECONDS, thinking.left)),
             progress=thinking.terms.progress,
         )
@@ -155,7 +164,7 @@ def _told(thinking: Thinking, plan: Plan, telling: Sequence[Finding], result: Ch
         citations.append(
             Citation(new, facts.path, facts.image_id, support, said, finding.match, facts.taken_at)
         )
-        sure.append(finding.match if support is None else (finding.match + support) / 2)
+        sure.append(trust(finding.match, verdict))
     # One picture is enough for that there is one; of several things said, each may be wrong.
     confidence = max(sure) if plan.kind == "whether" else sum(sure) / len(sure)
     return _done(thinking, text, citations, confidence)
@@ -170,17 +179,36 @@ def _from_rows(thinking: Thinking, plan: Plan, found: Found) -> Answer | None:
     thinking.step("draft", "Made from the catalog's rows; no model takes part in figures.", begun)
     subject = about(plan)
     citations = [
-        Citation(
-            number,
-            Path(os.fsdecode(row.path)),
-            row.image_id,
-            sentence=subject,
-            match=found.chances[row.image_id] if subject else None,
-            taken_at=row.taken_at if row.dated else None,
-        )
+        _citation(number, row, subject, match=found.chances[row.image_id] if subject else None)
         for number, row in enumerate(made.cited, 1)
     ]
     return _done(thinking, made.text, citations, made.confidence)
+
+
+def _from_record(thinking: Thinking, plan: Plan, kind: str, found: Found) -> Answer | None:
+    """The kinds of a kind, with how many pictures show each."""
+    made = sorts_counted(thinking, plan, kind, found, limits_words(_limits(thinking, plan)))
+    if made is None:
+        return None
+    with thinking.state.snapshot() as reader:
+        rows = circumstances(reader, made.cited)
+    citations = [
+        _citation(
+            made.cited.index(row.image_id) + 1,
+            row,
+            *made.said[row.image_id],
+            match=found.chances[row.image_id],
+        )
+        for row in rows
+    ]
+    return _done(thinking, made.text, citations, made.confidence)
+
+
+def _citation(
+    number: int, row: Circumstances, said: str, support: float | None = None, *, match: float | None
+) -> Citation:
+    path, taken_at = Path(os.fsdecode(row.path)), row.taken_at if row.dated else None
+    return Citation(number, path, row.image_id, support, said, match, taken_at)
 
 
 def _nothing(thinking: Thinking, plan: Plan, found: Found) -> Answer:
@@ -195,7 +223,7 @@ def _nothing(thinking: Thinking, plan: Plan, found: Found) -> Answer:
 
 
 def _done(thinking: Thinking, text: str, citations: Sequence[Citation], confidence: float) -> Answer:
-    spent = thinking.asked.spent()
+    spent = thinking.inquiry.ledger.cost
     cost = Cost(
         seconds=time.monotonic() - thinking.begun,
         pictures=thinking.looked,

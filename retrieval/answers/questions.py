@@ -13,8 +13,10 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Literal
 
+from retrieval.answers.kinds import kind_of
 from retrieval.answers.shapes import Kind, Which
 from retrieval.answers.subjects import joint_of, stripped, subject_of
+from retrieval.answers.wording import many, single
 
 Aspect = Literal["text", "colour", "who", "doing"]
 """What of a picture is asked for, where it is not simply what there is: writing, colours, who, doing."""
@@ -59,7 +61,8 @@ _LEADS: tuple[tuple[Kind, str], ...] = (
     (
         "when",
         rf"(?:in |on |at |from |since )?(?:what|which) {_TIMES}\b"
-        r"|(?:at |around )?what time(?: of (?:the )?(?:day|year))?\b",
+        r"|(?:at |around )?what time(?: of (?:the )?(?:day|year))?\b"
+        r"|what (?:is|was|were) the (?:exact )?(?:dates?|day|month|year|time) (?:of|when)\b",
     ),
     ("where", rf"where(?: exactly| else)?\b|(?:in |at |from |near |to |through )?(?:what|which) {_PLACES}\b"),
     ("camera", rf"(?:with |by |on |using )?(?:what|which) {_CAMERAS}\b"),
@@ -102,11 +105,19 @@ _TEXT = re.compile(
 _WHO = re.compile(r"^(?:with |for |to )?who(?:m|se)?\b", re.IGNORECASE)
 _DOING = re.compile(r"\b(?:doing|going on|happening|up to)\b", re.IGNORECASE)
 _SORTS = re.compile(
-    r"\b(?:different |various )?(?:kinds?|types?|sorts?|breeds?|species|brands?|makes?|models?|names?) of\b",
+    r"\b(?:different |various )?(?:(?P<several>kinds|types|sorts|breeds|species|brands|makes|models)"
+    r"|(?:kind|type|sort|breed|brand|make|model|names?)) of\b",
     re.I,
 )
+_ITS_SORTS = re.compile(r"\b(\w+) (?:breeds|species|kinds|types|sorts|brands|varieties)\b(?! of\b)", re.I)
+_SORT_IS = re.compile(r"^\W*(?:breed|species|kind|type|sort|brand) (?=(?:is|are|was|were)\b)", re.I)
 _FIRST = r"(?:very )?first|earliest|oldest"
 _LAST = r"(?:very )?last|latest|newest|most recent"
+_LAST_FEW = re.compile(
+    rf"\b(?:{_LAST})\s+(?:\d{{1,3}}|few|two|three|four|five|six|seven|eight|nine|ten|dozen)\s+(?={_THING}\b)",
+    re.IGNORECASE,
+)
+"""Several of the last; a list of pictures begins with them anyway."""
 _WHICH = re.compile(
     rf"\b(?:(?P<first>{_FIRST})|(?P<last>{_LAST}))\b(?:\s+ever\b)?"
     rf"(?=\s+(?:ever|times?|ones?|{_THING}|saw|see|seen|photograph(?:ed)?"
@@ -172,16 +183,26 @@ def read(text: str) -> Reading:
     if kind == "whether" and lead.startswith(("do ", "does ", "did ")) and _POLITE_ASK.match(text):
         kind, text = "find", _POLITE_ASK.sub("", text, count=1)
     which, text = _which(kind, lead, text)
+    several = kind == "what" and any(found["several"] for found in _SORTS.finditer(text))
     text = _SORTS.sub(" ", text)
+    if kind == "what":
+        text = _ITS_SORTS.sub(_several, _SORT_IS.sub("", text))
     if aspect == "colour":
         text = _COLOUR.sub(" ", text)
     tokens = [token for part in text.split() if (token := stripped(part))]
     words, subject = subject_of(tokens, kind, aspect)
+    if several and kind_of(subject) is not None:
+        subject = many(single(subject))
     return Reading(
         kind, words, subject, which, aspect, goes_on,
         bare=kind is not None and all(token.lower() in _THERE for token in tokens),
         joint=joint_of(tokens),
     )  # fmt: skip
+
+
+def _several(found: re.Match[str]) -> str:
+    """Dogs where dog breeds are asked for: their names are on record, and the word for them is not."""
+    return found[0] if kind_of(found[1]) is None else many(single(found[1]))
 
 
 _THERE = frozenset({"is", "are", "was", "were", "there", "total", "in", "exactly", "then", "else"})
@@ -208,6 +229,7 @@ def _which(kind: Kind | None, lead: str, text: str) -> tuple[Which | None, str]:
         return "last", text
     if kind in ("count", "whether"):
         return None, text
+    text = _LAST_FEW.sub(" ", text)
     found = _WHICH.search(text) or _OLD.search(text)
     if found is None:
         return None, text

@@ -27,7 +27,6 @@ from retrieval.answers.wording import (
     single,
     with_article,
 )
-from retrieval.types import Cost
 
 if TYPE_CHECKING:
     from retrieval.answers.questions import Aspect
@@ -108,12 +107,9 @@ class RuleAnswerer:
             said[-1] = f"{said[-1][:-1]}; {undated}."
         return " ".join([*said, *_taken(numbered)])
 
-    def check(self, claims: Sequence[tuple[str, Sight]]) -> list[float | None]:
+    def check(self, inquiry: Inquiry, claims: Sequence[tuple[str, Sight]]) -> list[float | None]:  # noqa: ARG002
         """Nothing: it cannot look, and what it says is what it knows already."""
         return [None] * len(claims)
-
-    def spent(self) -> Cost:
-        return Cost()
 
 
 def _told(facts: Facts, plan: Plan, aspect: Aspect | None) -> tuple[str, float]:
@@ -142,7 +138,7 @@ def _names(things: Sequence[Thing]) -> str:
     return joined([with_article(plain(thing.name)) for thing in things])
 
 
-def _band(thing: Thing) -> int:
+def band(thing: Thing) -> int:
     """0 for what is stated, 1 for what is probable, 2 for what is only possible."""
     sure, probable = (NAME_SURE, NAME_PROBABLE) if thing.own else (SURE, PROBABLE)
     return 0 if thing.confidence >= sure else 1 if thing.confidence >= probable else 2
@@ -160,7 +156,7 @@ def _things(findings: Sequence[tuple[int, Finding]], plan: Plan) -> list[str]:
     for number, finding in findings:
         for thing in _worth(things_of(finding.facts, kind))[:most]:
             pictures.setdefault(thing.name, []).append(number)
-            bands[thing.name] = min(bands.get(thing.name, POSSIBLE), _band(thing))
+            bands[thing.name] = min(bands.get(thing.name, POSSIBLE), band(thing))
     named = sorted(pictures, key=lambda name: (bands[name], -len(pictures[name])))[:MOST_NAMED]
     return _hedged({name: (bands[name], pictures[name]) for name in named})
 
@@ -185,7 +181,7 @@ def _subjects(findings: Sequence[tuple[int, Finding]], plan: Plan) -> list[str]:
         return []
     groups: dict[int, list[int]] = {}
     for number, finding in findings:
-        groups.setdefault(_band(Thing("", max(finding.match, finding.sure))), []).append(number)
+        groups.setdefault(band(Thing("", max(finding.match, finding.sure))), []).append(number)
     parts = [f"{ALSO[band]} {marks(groups[band])}" for band in sorted(groups)]
     first = min(groups)
     parts[0] = f"{BANDS[first]}{as_named(plan.subject)} {marks(groups[first])}"

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from retrieval.query.filters import Filter
+from retrieval.types import Cost
 
 if TYPE_CHECKING:
     from retrieval.speech import Example, Facts
@@ -26,9 +29,30 @@ class Past:
     plan: Plan | None = None
 
 
+class Ledger:
+    """What was asked of models for one question so far. Several threads may write into it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._cost = Cost()
+
+    @property
+    def cost(self) -> Cost:
+        return self._cost
+
+    def add(self, *, calls: int = 0, prompt_tokens: int = 0, tokens: int = 0) -> None:
+        with self._lock:
+            spent = self._cost
+            self._cost = Cost(
+                calls=spent.calls + calls,
+                prompt_tokens=spent.prompt_tokens + prompt_tokens,
+                tokens=spent.tokens + tokens,
+            )
+
+
 @dataclass(frozen=True, slots=True)
 class Inquiry:
-    """A question and all that goes with it."""
+    """A question and all that goes with it: an answerer that several share keeps nothing of it itself."""
 
     question: str
     today: dt.date
@@ -38,7 +62,11 @@ class Inquiry:
     past: tuple[Past, ...] = ()
     """The conversation so far, the oldest first."""
     seconds: float | None = None
-    """How long each call of a model may take."""
+    """How long what is asked now may take: a plan, a look, a draft, a check."""
+    on_text: Callable[[str], None] | None = field(default=None, compare=False, repr=False)
+    """Gets what a model drafts, piece by piece."""
+    ledger: Ledger = field(default_factory=Ledger, compare=False, repr=False)
+    """Where an answerer that asks a model writes down what that took."""
 
 
 @dataclass(frozen=True, slots=True)

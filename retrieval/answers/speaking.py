@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-import threading
-import time
 from collections.abc import Callable, Sequence
+from time import monotonic
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 from retrieval.answers.planning import plan_by_rules
@@ -28,7 +27,6 @@ from retrieval.captioners.prompts import (
 from retrieval.config import REPLY_SECONDS
 from retrieval.errors import ModelError, ModelUnavailable, QueryError
 from retrieval.query.filters import Filter, moment
-from retrieval.types import Cost
 
 if TYPE_CHECKING:
     from retrieval.answers.shapes import Inquiry
@@ -47,16 +45,12 @@ _LIMITS = ("after", "before", "near", "tag", "camera", "orientation")
 
 
 class SpeakingAnswerer:
-    """An `Answerer` over any `Speaker`; `on_text` gets what it drafts, piece by piece."""
+    """An `Answerer` over any `Speaker`. It keeps nothing of a question, so any number may share it."""
 
     sees = True
 
-    def __init__(self, speaker: Speaker, *, on_text: Callable[[str], None] | None = None) -> None:
+    def __init__(self, speaker: Speaker) -> None:
         self._speaker = speaker
-        self._on_text = on_text
-        self._lock = threading.Lock()
-        self._spent = Cost()
-        self._until: float | None = None
 
     @property
     def id(self) -> str:
@@ -79,7 +73,7 @@ class SpeakingAnswerer:
         past = [(turn.question, _planned(turn.plan)) for turn in inquiry.past]
         chat = plan_chat(inquiry.question, inquiry.today, past)
         try:
-            [reply] = self._replies([chat], inquiry, PLAN_TOKENS)
+            [reply] = self._replies([chat], inquiry, inquiry.seconds, PLAN_TOKENS)
             return read_plan(reply.text, by=self.id)
         except ModelUnavailable:
             raise
@@ -90,7 +84,7 @@ class SpeakingAnswerer:
 
     def look(self, inquiry: Inquiry, plan: Plan, sights: Sequence[Sight]) -> list[Finding]:  # noqa: ARG002
         chats = [look_chat(inquiry.question, sight, inquiry.examples) for sight in sights]
-        replies = self._replies(chats, inquiry, LOOK_TOKENS)
+        replies = self._replies(chats, inquiry, inquiry.seconds, LOOK_TOKENS)
         return [
             Finding(sight.facts, 0.0, said, SEEN if said else 0.0, self.id)
             for sight, reply in zip(sights, replies, strict=True)
@@ -102,7 +96,7 @@ class SpeakingAnswerer:
         seen = [(finding.text, finding.facts) for finding in findings]
         past = [(turn.question, _planned(turn.plan)) for turn in inquiry.past]
         chat = draft_chat(inquiry.question, seen, past)
-        [reply] = self._replies([chat], inquiry, DRAFT_TOKENS, on_text=self._on_text)
+        [reply] = self._replies([chat], inquiry, inquiry.seconds, DRAFT_TOKENS, on_text=inquiry.on_text)
         text = reply.text.strip()
         if re.fullmatch(rf"\W*{NOTHING}\W*", text):
             return ""
@@ -111,40 +105,37 @@ class SpeakingAnswerer:
             text = whole[0] if whole else text
         return text
 
-    def check(self, claims: Sequence[tuple[str, Sight]]) -> list[float | None]:
+    def check(self, inquiry: Inquiry, claims: Sequence[tuple[str, Sight]]) -> list[float | None]:
+        """What the model says to each claim; None also for those that its time did not reach."""
         found: list[float | None] = []
         size = max(1, self.batch_size)
+        begun = monotonic()
         for start in range(0, len(claims), size):
+            left = None if inquiry.seconds is None else inquiry.seconds - (monotonic() - begun)
+            if start and left is not None and left < LEAST_SECONDS:
+                break
             chats = [check_chat(claim, sight) for claim, sight in claims[start : start + size]]
-            for reply in self._replies(chats, None, CHECK_TOKENS):
+            for reply in self._replies(chats, inquiry, left, CHECK_TOKENS):
                 agreed = agreed_in(reply.text)
                 found.append(None if agreed is None else float(agreed))
-        return found
-
-    def spent(self) -> Cost:
-        with self._lock:
-            spent, self._spent = self._spent, Cost()
-        return spent
+        return [*found, *[None] * (len(claims) - len(found))]
 
     def _replies(
         self,
         chats: Sequence[Chat],
-        inquiry: Inquiry | None,
+        inquiry: Inquiry,
+        left: float | None,
         tokens: int,
         on_text: Callable[[str], None] | None = None,
     ) -> list[Reply]:
-        now = time.monotonic()
-        if inquiry is not None:
-            self._until = None if inquiry.seconds is None else now + inquiry.seconds
-        left = REPLY_SECONDS if self._until is None else self._until - now
-        seconds = max(LEAST_SECONDS, min(REPLY_SECONDS, left))
+        """What the model says within the time that is left, written into the question's ledger."""
+        seconds = REPLY_SECONDS if left is None else max(LEAST_SECONDS, min(REPLY_SECONDS, left))
+        inquiry.ledger.add(calls=len(chats))  # also where nothing comes back
         replies = self._speaker.reply(chats, max_tokens=tokens, seconds=seconds, on_text=on_text)
-        with self._lock:
-            self._spent = Cost(
-                calls=self._spent.calls + len(chats),
-                prompt_tokens=self._spent.prompt_tokens + sum(reply.prompt_tokens for reply in replies),
-                tokens=self._spent.tokens + sum(reply.tokens for reply in replies),
-            )
+        inquiry.ledger.add(
+            prompt_tokens=sum(reply.prompt_tokens for reply in replies),
+            tokens=sum(reply.tokens for reply in replies),
+        )
         return replies
 
 

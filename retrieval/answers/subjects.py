@@ -43,7 +43,7 @@ _ASKING = (
     "collection different various ones one most any some all every each this these those anything that "
     "something anyone anybody someone somebody everyone everybody everything thing things stuff many "
     "much several few lots lot total when what whose whom how why times time doing going stand stands "
-    "written spent exist exists"
+    "written spent exist exists else"
 )
 ASKING = frozenset(_ASKING.split())
 _EDGES = frozenset("'\"`´‘’“”„«»()[]{}<>…·•¿¡*_~^|\\/+=@#$%&-–—.,;:!?。，！？、；：")
@@ -53,7 +53,7 @@ MOST_CHARACTERS = 400
 def subject_of(tokens: list[str], kind: Kind | None, aspect: Aspect | None) -> tuple[str, str]:
     """The words to search for, and what the question is about."""
     kept, instead = _acted(tokens) if kind not in (None, "find") else (tokens, "")
-    kept = [token for token in kept if token.lower() not in ASKING]
+    kept = _named(kept, bare=kind is None)
     if aspect == "who" and not _TAKERS.intersection(token.lower() for token in tokens):
         kept = ["people", *kept]
     kept = _trimmed(kept)
@@ -61,6 +61,28 @@ def subject_of(tokens: list[str], kind: Kind | None, aspect: Aspect | None) -> t
     if len(words) > MOST_CHARACTERS:
         words = words[:MOST_CHARACTERS].rpartition(" ")[0] or words[:MOST_CHARACTERS]
     return words, instead or (" ".join(_head(kept)) if kind == "what" else words)
+
+
+def _named(tokens: list[str], *, bare: bool) -> list[str]:
+    """Without the words of asking, and without an article that such a word left behind.
+
+    A few words may be of another language, where "See" is a lake.
+    """
+    kept: list[str] = []
+    for place, token in enumerate(tokens):
+        low = token.lower()
+        before = tokens[place - 1].lower() if place else ""
+        if (
+            bare
+            and kept
+            and ((low == "am" and before != "i") or (token[0].isupper() and before.islower() and low != "i"))
+        ):
+            kept.append(tokens[place])
+            continue
+        if low in ASKING or (low in _ARTICLES and before in ASKING and kept and not _empty(kept[-1])):
+            continue
+        kept.append(token)
+    return kept
 
 
 def _acted(tokens: list[str]) -> tuple[list[str], str]:
@@ -114,8 +136,13 @@ def _trimmed(words: list[str]) -> list[str]:
         end -= 1
     kept: list[str] = []
     for word in words[start:end]:
-        if kept and word.lower() in GLUE and kept[-1].lower() == word.lower():
+        low = word.lower()
+        if kept and low in GLUE and kept[-1].lower() == low:
             continue
+        if kept and low == "of" and kept[-1].lower() in _ARTICLES:
+            kept.pop()  # of "people in the picture of the boat" the picture is gone, and so is "in the"
+            if kept and kept[-1].lower() in GLUE:
+                kept.pop()
         kept.append(word)
     return kept
 
@@ -130,17 +157,33 @@ def stripped(token: str) -> str:
     return token[start:end]
 
 
+LOOKS = frozenset(
+    (
+        *("black", "white", "grey", "gray", "red", "orange", "yellow", "green", "cyan", "blue", "purple"),
+        *("violet", "pink", "brown", "turquoise", "golden", "dark", "bright", "colourful", "colorful"),
+    )
+)
+"""Words that name no thing by themselves."""
+
+
 def as_named(subject: str) -> str:
     """A subject as a sentence names it: `lion` is "a lion", `dogs in the snow` stays as it is."""
     words = plain(subject).split()
+    if words and LOOKS.issuperset(plain(subject).lower().split()):
+        return f"something {plain(subject)}"
     head = _head(words)
     if not head:
         return ""
     named = " ".join(head)
-    counted = head[0].lower() in _COUNTED or head[0].endswith("ing") or "'" in named
+    verb = len(head) == 1 and named.endswith("ing") and named.lower() not in _NO_VERBS
+    counted = verb or head[0].lower() in _COUNTED or "'" in named
     if not counted and not named[:1].isupper() and named == single(named):
         named = with_article(named)
     return " ".join([named, *words[len(head) :]])
 
 
 _COUNTED = _ARTICLES | {"two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "people"}
+_ENDING_IN_ING = (
+    "building ceiling drawing earring evening king morning painting ring spring string swing wedding wing"
+)
+_NO_VERBS = frozenset(_ENDING_IN_ING.split())

@@ -16,6 +16,9 @@ KEY = "SEARCH_ENDPOINT_KEY"
 MODEL = "SEARCH_ENDPOINT_MODEL"
 INSTEAD = "use what is built in: --answerer rules, --captioner describer"
 HIDDEN = "***"
+LONG = 8
+"""Characters from which on a secret is one in any spelling, and also in what a model says: keys like `none`,
+for servers that want none, are words like others there."""
 _EXAMPLE = "such as http://localhost:11434/v1"
 _PATH = re.compile(r"(?:/chat/completions|/models)?/*$")
 
@@ -36,9 +39,12 @@ class Address:
     secrets: tuple[str, ...] = field(default=(), repr=False)
     """What must not be shown, the longest first."""
 
-    def redacted(self, text: str) -> str:
+    def redacted(self, text: str, *, least: int = 0) -> str:
+        """Text without the secrets; those shorter than `least` are left."""
         for secret in self.secrets:
-            text = text.replace(secret, HIDDEN)
+            if len(secret) >= least:
+                spelling = re.IGNORECASE if len(secret) >= LONG else re.NOFLAG
+                text = re.sub(re.escape(secret), HIDDEN, text, flags=spelling)
         return text
 
     @property
@@ -93,7 +99,9 @@ def _parts(named: str) -> SplitResult | None:
         return None
     try:
         parts = urlsplit(named)
-        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        labels = (parts.hostname or "").removesuffix(".").split(".")
+        sound = parts.scheme in ("http", "https") and parts.port != 0
+        sound = sound and all(0 < len(label) <= 63 for label in labels)
     except ValueError:
         # Not chained: what urllib says of an address repeats it, with its password.
         return None

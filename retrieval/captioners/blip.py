@@ -14,9 +14,17 @@ from transformers import BlipForConditionalGeneration, BlipProcessor
 
 from retrieval import checkpoints
 from retrieval.captioners.known import BLIP, BLIP_USE
-from retrieval.captioners.local.saying import drawing, is_full
+from retrieval.captioners.local.saying import drawing
 from retrieval.captioners.speaking import finished
-from retrieval.checkpoints.loading import best_device, load_model, load_part, quiet, refused
+from retrieval.checkpoints.loading import (
+    best_device,
+    is_full,
+    load_model,
+    load_part,
+    placed,
+    quiet,
+    refused,
+)
 from retrieval.errors import ImageUnreadable, ModelError
 
 if TYPE_CHECKING:
@@ -124,7 +132,13 @@ class BlipCaptioner:
     def _said(self, model: Any, pixels: torch.Tensor, draws: int) -> Iterator[Any]:
         """The best captions of a batch as tokens, then those of each draw."""
         with torch.inference_mode():
-            yield model.generate(pixels, max_new_tokens=MAX_TOKENS, num_beams=BEAMS, do_sample=False)
+            yield model.generate(
+                pixels,
+                max_new_tokens=MAX_TOKENS,
+                num_beams=BEAMS,
+                do_sample=False,
+                logits_processor=drawing(0, 0),
+            )
         for seed in range(draws):
             with torch.inference_mode():
                 yield model.generate(
@@ -152,5 +166,5 @@ class BlipCaptioner:
                 raise refused(found, KIND, why, BLIP_USE)
             model = load_model(BlipForConditionalGeneration, found, KIND, BLIP_USE)
             processor = load_part(BlipProcessor, found, KIND, BLIP_USE)
-            self._loaded = model.to(self._device, self._dtype).eval(), processor
+            self._loaded = placed(model, found, KIND, BLIP_USE, self._device, self._dtype), processor
         return self._loaded

@@ -8,6 +8,7 @@ No exception of the HTTP library gets out, since it holds the request and with i
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import re
@@ -23,9 +24,10 @@ import httpx2
 
 from retrieval import config
 from retrieval.captioners import failures, wire
-from retrieval.captioners.address import MODEL, Address, address
+from retrieval.captioners.address import LONG, MODEL, Address, address
 from retrieval.captioners.failures import Failure
-from retrieval.captioners.in_time import Tell, in_time
+from retrieval.captioners.in_time import THREAD, Silence, Tell, in_time
+from retrieval.captioners.said import plain
 from retrieval.errors import ModelUnavailable
 from retrieval.speech import Reply
 
@@ -37,7 +39,8 @@ BATCH = 4
 CONNECT_SECONDS = 5.0
 STALL_SECONDS = 30.0
 """Silence within an answer that counts as its end. The first word may take all the time there is:
-servers load a model when it is first asked for, and stop loading when nobody waits any more."""
+servers load a model when it is first asked for and read the picture before they speak, and begin anew
+when nobody waits any more."""
 LIST_SECONDS = 10.0
 GRACE_SECONDS = 0.2
 RETRIES = 3
@@ -45,10 +48,19 @@ BACK_OFF = 0.5
 """Seconds before the first retry, twice as many before each further one; times 0.5 to 1.5."""
 THINKING_TOKENS = 2048
 """Added where a model spends all its tokens on thinking aloud."""
+_FAILED = (httpx2.HTTPError, httpx2.InvalidURL, UnicodeError)
+"""What sending raises; the last for names that no name service takes."""
 
+_LOGS = ("httpcore2.http11", "httpcore2.proxy")
+"""What logs the headers that come back, in which a server may tell the key."""
 _SEES = re.compile(
     r"vl\b|vl[-:_\d]|vlm|llava|vision|gemma-?[34]|pixtral|moondream|minicpm-?v|-4o|omni", re.IGNORECASE
 )
+_MUTE = re.compile(r"embed|rerank|whisper|\btts\b|\bbge\b", re.IGNORECASE)
+
+
+def _not_of_a_chat(record: logging.LogRecord) -> bool:
+    return record.threadName != THREAD
 
 
 def load_endpoint(rest: str) -> EndpointSpeaker:
@@ -121,13 +133,13 @@ class EndpointSpeaker:
             workers=BATCH,
             deadline=deadline + GRACE_SECONDS,
             fatal=lambda came: isinstance(came, Failure) and not came.late,
-            on_text=on_text if len(chats) == 1 else None,
+            on_text=None if on_text is None or len(chats) != 1 else lambda text: on_text(plain(text)),
         )
         replies = []
         for came in found:
             if isinstance(came.result, Failure) and not came.result.late:
                 raise came.result.error
-            said = self._where.redacted(wire.whole(came.told)).strip()
+            said = self._unsecret(plain(wire.whole(came.told))).strip()
             replies.append(came.result if isinstance(came.result, Reply) else Reply(said, complete=False))
         if chats and not any(reply.text or reply.complete for reply in replies):
             raise failures.late(self._where).error
@@ -165,26 +177,32 @@ class EndpointSpeaker:
             lacks, root, room = set(self._lacks), self._root, self._room
         body = wire.request(model, chat, settings, lacks, room)
         received = wire.Received()
+        silence: Silence | None = None
         try:
             with self._sent("POST", f"{root}/chat/completions", deadline, body) as response:
                 if response.status_code != 200:
                     return self._refused(response, body, root, deadline)
                 if response.headers.get("Content-Encoding", "identity").lower() != "identity":
                     return failures.broken(self._where, "sent its reply compressed, unasked")
-                for data in response.iter_raw():
-                    for piece in received.feed(data):
-                        tell(piece)
-                    if received.done or received.problem or stop.is_set() or time.monotonic() > deadline:
-                        break
-                else:
-                    for piece in received.end():
-                        tell(piece)
-        except httpx2.HTTPError as error:
-            if not received.begun:
+                connection = response.extensions["network_stream"].get_extra_info("socket")
+                with Silence(connection, STALL_SECONDS) as silence:
+                    for data in response.iter_raw():
+                        for piece in received.feed(data):
+                            tell(piece)
+                        if received.done or received.problem or stop.is_set() or time.monotonic() > deadline:
+                            break
+                        if received.speaking:
+                            silence.heard()
+                    else:
+                        for piece in received.end():
+                            tell(piece)
+        except _FAILED as error:
+            if not received.begun and not (silence and silence.over):
                 return self._unsent(error, deadline)
-        text = self._where.redacted(received.text)
-        if received.begun:
+        if text := self._unsecret(received.text):
             return Reply(text, received.prompt_tokens, received.tokens, received.complete)
+        if silence and silence.over:
+            return failures.silent(self._where, STALL_SECONDS)
         if received.problem:
             return failures.broken(self._where, received.problem, again=received.status in failures.PASSING)
         if received.complete:
@@ -192,6 +210,8 @@ class EndpointSpeaker:
         if received.finish is None:
             late = time.monotonic() > deadline
             return failures.late(self._where) if late else failures.cut(self._where)
+        if received.finish != "length":
+            return failures.broken(self._where, f"ended without a word ({received.finish})")
         with self._lock:
             spent, self._room = self._room > room or room == THINKING_TOKENS, THINKING_TOKENS
         # Cut off at its length without a word: it thought aloud, and needs room for that.
@@ -201,7 +221,7 @@ class EndpointSpeaker:
     def _sent(
         self, method: str, url: str, deadline: float, body: dict[str, Any] | None = None
     ) -> Iterator[httpx2.Response]:
-        """An answer as it begins; from then on less silence is borne than before."""
+        """An answer as it begins."""
         left = max(0.01, deadline - time.monotonic())
         stall = min(STALL_SECONDS, left)
         timeout = {"connect": min(CONNECT_SECONDS, left), "read": left, "write": stall, "pool": left}
@@ -210,13 +230,14 @@ class EndpointSpeaker:
         with self._connected().stream(
             method, url, json=body, headers=headers, extensions=extensions
         ) as response:
-            timeout["read"] = stall
             yield response
 
     def _connected(self) -> httpx2.Client:
         with self._lock:
             if self._client is not None:
                 return self._client
+            for name in _LOGS:
+                logging.getLogger(name).addFilter(_not_of_a_chat)
             # Where nothing is encrypted, the authorities are not read from disk: it takes longer than asking.
             bare = self._where.local and not self._where.encrypted
             try:
@@ -224,7 +245,7 @@ class EndpointSpeaker:
                 self._client = httpx2.Client(
                     headers={"Accept-Encoding": "identity", "User-Agent": config.APP},
                     trust_env=not self._where.local,
-                    verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if bare else True,
+                    verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if bare else httpx2.create_ssl_context(),
                     limits=httpx2.Limits(max_keepalive_connections=0),
                 )
                 return self._client
@@ -235,14 +256,19 @@ class EndpointSpeaker:
             "Look at HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE."
         )
 
-    def _unsent(self, error: httpx2.HTTPError, deadline: float) -> Failure:
+    def _unsecret(self, said: str) -> str:
+        return self._where.redacted(said, least=LONG)
+
+    def _unsent(self, error: Exception, deadline: float) -> Failure:
         """Why nothing came; the exception itself goes no further, as it holds the request."""
         if isinstance(error, httpx2.ReadTimeout | httpx2.WriteTimeout):
             if time.monotonic() >= deadline - GRACE_SECONDS:
                 return failures.late(self._where)
-            return failures.broken(self._where, f"went silent for {STALL_SECONDS:g} seconds", again=True)
+            return failures.silent(self._where, STALL_SECONDS)
         if isinstance(error, httpx2.ReadError | httpx2.WriteError | httpx2.RemoteProtocolError):
             return failures.cut(self._where)
+        if isinstance(error, httpx2.ProxyError):
+            return failures.unproxied(self._where)
         return failures.down(self._where, error)
 
     def _refused(
@@ -251,6 +277,8 @@ class EndpointSpeaker:
         status = response.status_code
         said = self._body(response, deadline)
         message, parameter = wire.complaint(said)
+        if wire.blind(message):
+            return failures.refused(self._where, status, message)
         if status in (400, 422) and (name := wire.unwanted(message, parameter, body)):
             with self._lock:
                 self._lacks.add(name)
@@ -270,6 +298,8 @@ class EndpointSpeaker:
 
     def _body(self, response: httpx2.Response, deadline: float) -> bytes:
         data = bytearray()
+        if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+            return b""
         for part in response.iter_raw():
             data += part
             if len(data) > wire.MAX_BODY or time.monotonic() > deadline:
@@ -297,7 +327,8 @@ class EndpointSpeaker:
                 return "", failure
             if not names:
                 return "", failures.unnamed(self._where)
-            self._model = next(filter(_SEES.search, names), names[0])
+            speak = [name for name in names if not _MUTE.search(name)] or names
+            self._model = next(filter(_SEES.search, speak), speak[0])
             if len(names) > 1:
                 self._choice = (
                     f"Asked {self._model}, one of {len(names)} models there; {MODEL} names another."
@@ -314,9 +345,10 @@ class EndpointSpeaker:
                 with self._sent("GET", f"{root}/models", deadline) as response:
                     status, said = response.status_code, self._body(response, deadline)
                     location = response.headers.get("Location", "")
-            except httpx2.HTTPError as error:
+            except _FAILED as error:
                 return [], self._unsent(error, deadline)
             names = wire.model_names(said) if status == 200 else []
+            names = [name for name in names if self._unsecret(name) == name]
             if names or status not in (200, 404, 405) or not self._other_root(root):
                 break
         if status in (200, 404, 405):

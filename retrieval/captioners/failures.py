@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -50,6 +51,10 @@ def cut(where: Address) -> Failure:
     return broken(where, "closed the connection before it said anything", again=True)
 
 
+def silent(where: Address, seconds: float) -> Failure:
+    return broken(where, f"went silent for {seconds:g} seconds", again=True)
+
+
 def wordless(where: Address, *, otherwise: bool) -> Failure:
     error = ModelError(
         f"{_name(where)} used up its tokens without a word of an answer, as models do that think aloud. "
@@ -72,11 +77,35 @@ def down(where: Address, error: BaseException) -> Failure:
     reason = "no connection"
     inner: BaseException | None = error
     while inner is not None:
-        if isinstance(inner, OSError) and inner.strerror:
-            reason = inner.strerror
+        if isinstance(inner, ssl.SSLError):
+            return _unsafe(where, inner)
+        if isinstance(inner, OSError):
+            reason = inner.strerror or ("timed out" if isinstance(inner, TimeoutError) else reason)
         inner = inner.__cause__ or inner.__context__
     return Failure(
         ModelUnavailable(f"{_name(where)} does not answer ({_short(where, reason)}). Start it, or {INSTEAD}")
+    )
+
+
+def _unsafe(where: Address, error: ssl.SSLError) -> Failure:
+    """No encrypted connection came about."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        told = (
+            f"has a certificate that is not trusted ({_short(where, error.verify_message)}). If it is your "
+            "own, name its file: SSL_CERT_FILE=FILE"
+        )
+    else:
+        reason = (error.reason or "TLS error").replace("_", " ").lower()
+        told = f"makes no encrypted connection ({_short(where, reason)}). It may answer at http://"
+    return Failure(ModelUnavailable(f"{_name(where)} {told}. Or {INSTEAD}"))
+
+
+def unproxied(where: Address) -> Failure:
+    return Failure(
+        ModelUnavailable(
+            f"The proxy before {where.shown} lets nothing through. Look at HTTPS_PROXY, ALL_PROXY and "
+            f"NO_PROXY, or {INSTEAD}"
+        )
     )
 
 
@@ -93,6 +122,12 @@ def misses_model(message: str) -> bool:
             r"not found|(?:not|n['’]t) exist|unknown model|no such|not available", message, re.IGNORECASE
         )
     )
+
+
+def wants_key(status: int, message: str) -> bool:
+    """Whether it is the key; some servers say so with a 400."""
+    told = re.search(r"api[ _-]?key", message, re.IGNORECASE)
+    return status in (401, 403) or (status == 400 and told is not None)
 
 
 def no_model(where: Address, model: str, names: Sequence[str], listed: bool, message: str) -> Failure:
@@ -135,10 +170,12 @@ def refused(
             f"{name} sends us on to {_place(where, location)} ({status}), which is not followed: pictures "
             "and key go only where you said. If that is right, set SEARCH_ENDPOINT to it."
         )
-    elif status in (401, 403) and where.authorization:
+    elif wants_key(status, message) and where.authorization:
         error = ModelUnavailable(f"{name} does not accept the key in {KEY} ({told}).")
-    elif status in (401, 403):
+    elif wants_key(status, message):
         error = ModelUnavailable(f"{name} wants a key ({told}). Put it into {KEY}.")
+    elif status == 413:
+        error = ModelError(f"{name} takes no chats of this size ({told}). Raise its limit, or {INSTEAD}")
     elif status == 429:
         error = ModelUnavailable(f"{name} takes no more for now ({told}). Ask again later, or {INSTEAD}")
     elif status in (502, 503, 504):
@@ -183,7 +220,7 @@ def _seconds(retry_after: str) -> float | None:
         return float(retry_after)
     try:
         when = parsedate_to_datetime(retry_after)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     if when.tzinfo is None:
         return None

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import queue
+import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from typing import Self
 
 T = TypeVar("T")
 Tell = Callable[[str], None]
 Call = Callable[[Tell, threading.Event], T]
 """Does the work; tells of text as it comes, and stops soon once the event is set."""
+
+
+THREAD = "in-time"
+"""The name of the threads that calls run in."""
 
 
 @dataclass
@@ -60,7 +69,7 @@ def in_time(
             inbox.put((at, came))
 
     for _ in range(min(workers, len(calls))):
-        threading.Thread(target=work, name="in-time", daemon=True).start()
+        threading.Thread(target=work, name=THREAD, daemon=True).start()
     found: list[Came[T]] = [Came() for _ in calls]
     texts: list[list[str]] = [[] for _ in calls]
     missing = len(calls)
@@ -86,6 +95,43 @@ def in_time(
     for one, parts in zip(found, texts, strict=True):
         one.told = "".join(parts)
     return found
+
+
+class Silence:
+    """Ends a connection on which nothing was heard for `seconds`, from when first something was.
+
+    The HTTP library takes one limit for a whole answer, but an answer is silent for long only before it
+    begins: a server may send its headers at once, and then read the picture for a minute.
+    """
+
+    def __init__(self, connection: socket.socket, seconds: float) -> None:
+        self.over = False
+        self._connection = connection
+        self._seconds = seconds
+        self._last = 0.0
+        self._thread: threading.Thread | None = None
+        self._ended = threading.Event()
+
+    def heard(self) -> None:
+        self._last = time.monotonic()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._watch, name="silence", daemon=True)
+            self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ended.set()
+
+    def _watch(self) -> None:
+        while (left := self._last + self._seconds - time.monotonic()) > 0:
+            if self._ended.wait(left):
+                return
+        self.over = True
+        # Whoever reads from it sees its end; where it is closed meanwhile there is nothing left to do.
+        with suppress(OSError):
+            socket.socket.shutdown(self._connection, socket.SHUT_RDWR)
 
 
 @dataclass(frozen=True, slots=True)

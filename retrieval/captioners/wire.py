@@ -20,6 +20,8 @@ MAX_SIDE = 768
 """Pixels of a picture's longer side as it is sent."""
 MAX_BODY = 4 << 20
 """Bytes of an answer that are read."""
+CUT = ("length", "content_filter", "abort", "error")
+"""What servers give as a reason for an end that is none."""
 
 _PARAMETERS = {
     "max_completion_tokens": r"max_completion_tokens",
@@ -36,9 +38,13 @@ _UNWANTED = re.compile(
     r"unrecogni|unknown|unexpected|invalid|extra|must|only|deprecated|cannot",
     re.IGNORECASE,
 )
+_PICTURE = r"\b(?:image|vision|multi-?modal|picture|mmproj)"
 _BLIND = re.compile(
-    r"(?:image|vision|multi-?modal|picture)\w*\b.{0,60}\b(?:not|n['’]t|unsupported|mmproj)|"
-    r"(?:not|n['’]t|unsupported)\b.{0,60}\b(?:image|vision|multi-?modal|mmproj)",
+    rf"{_PICTURE}.{{0,60}}(?:(?:not|n['’]t)\b.{{0,20}}(?:support|accept|allow|enabled)|"
+    r"unsupported|only supported|mmproj)|"
+    rf"(?:(?:not|n['’]t)\b.{{0,20}}(?:support|accept|allow|take|capable)|unsupported|"
+    rf"no endpoints|missing data|at most 0).{{0,60}}{_PICTURE}|not an? (?:vision|multi-?modal)|"
+    r"unknown variant\W+image_url|content must be a string",
     re.IGNORECASE | re.DOTALL,
 )
 # A server turns what looks like a mark of its model into one, also in the middle of a text.
@@ -107,6 +113,8 @@ class Received:
         self.status: int | None = None
         """The status that an error within the stream gives itself."""
         self.finish: str | None = None
+        self.speaking = False
+        """Whether it says or thinks anything yet."""
         self.done = False
         self.prompt_tokens = 0
         self.tokens = 0
@@ -125,12 +133,12 @@ class Received:
 
     @property
     def begun(self) -> bool:
-        """Whether any of the reply's text has come."""
-        return any(map(str.strip, self._texts))
+        """Whether any of the reply's text has come; thoughts are none."""
+        return bool(self.text)
 
     @property
     def complete(self) -> bool:
-        return not self.problem and self.finish != "length" and (self.done or self.finish is not None)
+        return not self.problem and self.finish not in CUT and (self.done or self.finish is not None)
 
     def feed(self, data: bytes) -> Iterator[str]:
         """Take in what came, and give the pieces of text in it that are no thoughts."""
@@ -164,12 +172,14 @@ class Received:
             self.problem = "sent no reply"
 
     def _recognise(self, *, at_end: bool) -> None:
-        head = bytes(self._bytes).removeprefix(b"\xef\xbb\xbf").lstrip()[:8]
-        if head.startswith(b"{"):
+        if self._bytes.startswith(b"\xef\xbb\xbf"):
+            del self._bytes[:3]
+        head = bytes(self._bytes).lstrip()[:8]
+        if head.startswith((b"{", b"[")):
             self._json = True
         elif head.startswith(b"<"):
             self.problem = "sent a web page, not a reply"
-        elif head.startswith((b"data:", b"event:", b"id:", b"retry:", b":")):
+        elif head.startswith((b"data:", b"event:", b"id:", b"retry:", b"error:", b":")):
             self._json = False
         elif at_end or len(head) == 8:
             self.problem = "sent nothing that is a reply" if head else "sent an empty answer"
@@ -177,6 +187,9 @@ class Received:
     def _line(self, line: bytes) -> Iterator[str]:
         if line.startswith(b"data:"):
             self._event.append(line[5:].strip())
+        elif line.startswith((b"error:", b"{")):
+            # Where it fails midway, llama.cpp named the field like that, and Ollama names none.
+            yield from self._object(line.removeprefix(b"error:"), failed=True)
         elif not line and self._event:
             data, self._event = b"\n".join(self._event), []
             if data == b"[DONE]":
@@ -185,17 +198,15 @@ class Received:
             else:
                 yield from self._object(data)
 
-    def _object(self, data: bytes) -> Iterator[str]:
-        try:
-            told = json.loads(data)
-        except (ValueError, RecursionError):
-            told = None
+    def _object(self, data: bytes, *, failed: bool = False) -> Iterator[str]:
+        told = _read(data)
         if not isinstance(told, dict):
             self.problem = "sent nothing that is a reply"
             return
-        if told.get("error"):
+        if failed or told.get("error") or told.get("object") == "error":
             message, _ = complaint(data)
-            code = told["error"].get("code") if isinstance(told["error"], dict) else None
+            error = told.get("error") or told
+            code = error.get("code") if isinstance(error, dict) else None
             self.status = code if isinstance(code, int) else None
             self.problem = f"broke off: {message}"
             return
@@ -210,6 +221,7 @@ class Received:
         said = choice.get("delta") or choice.get("message")
         if isinstance(said, dict):
             self._chosen = True
+            self.speaking |= any(said.get(name) for name in ("content", "reasoning", "reasoning_content"))
             yield from self._hear(_text(said.get("content")))
         finish = choice.get("finish_reason")
         self.finish = finish if isinstance(finish, str) else self.finish
@@ -232,12 +244,18 @@ class Received:
                 yield begin
 
 
+def _read(data: bytes) -> Any:
+    """What JSON says, out of the list that some servers put an error into; None where it is none."""
+    try:
+        told = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    return told[0] if isinstance(told, list) and len(told) == 1 else told
+
+
 def complaint(body: bytes) -> tuple[str, str]:
     """A server's own words about what is wrong, made short and plain, and the parameter it names."""
-    try:
-        told = json.loads(body)
-    except (ValueError, RecursionError):
-        told = None
+    told = _read(body)
     parameter = ""
     message: Any = None
     if isinstance(told, dict):

@@ -66,7 +66,7 @@ class Checkpoint:
 
 
 def find(name: str, use: Use) -> Checkpoint | None:
-    """The checkpoint that a folder or a hub repository's name means; None for one not fetched yet."""
+    """The checkpoint that a folder or a hub repository's name means; None for one not fetched whole yet."""
     if _is_path(name):
         folder = Path(os.path.abspath(os.path.expanduser(name)))
         if not (folder / CONFIG).is_file() or not _holds(folder, SAFE + PICKLED):
@@ -74,6 +74,8 @@ def find(name: str, use: Use) -> Checkpoint | None:
                 f"{folder} holds no checkpoint: that is a folder with {CONFIG} and {SAFE[0]}, as "
                 f"transformers' save_pretrained writes it. {use.instead}"
             )
+        if lost := _lost(folder):
+            raise ModelUnavailable(f"{folder} lacks a part of its weights, {lost}. {use.instead}")
         return Checkpoint(folder.name, folder, None)
     if not _REPO.fullmatch(name):
         raise UnknownModel(
@@ -81,7 +83,7 @@ def find(name: str, use: Use) -> Checkpoint | None:
             f"Name a folder with ./ in front: {use.named}"
         )
     weights = hub.cached_file(name, SAFE + PICKLED)
-    if weights is None or not (weights.parent / CONFIG).is_file():
+    if weights is None or not (weights.parent / CONFIG).is_file() or _lost(weights.parent):
         return None
     return Checkpoint(name, weights.parent, weights.parent.name)
 
@@ -107,10 +109,10 @@ def fetch(name: str, use: Use) -> Checkpoint:
 def model_type(found: Checkpoint) -> str:
     """What kind of model its settings say it is; empty where they cannot be read."""
     try:
-        settings = json.loads((found.folder / CONFIG).read_text("utf-8"))
-        return str(settings["model_type"])
+        kind = json.loads((found.folder / CONFIG).read_text("utf-8"))["model_type"]
     except (OSError, ValueError, KeyError, TypeError):
         return ""
+    return kind if isinstance(kind, str) else ""
 
 
 def _download(name: str, use: Use) -> None:
@@ -121,15 +123,21 @@ def _download(name: str, use: Use) -> None:
             f"Fetching {name} needs a package that is not installed: "
             f"pip install 'picture-search[{use.extra}]'"
         ) from error
-    for weights in ("*.safetensors", "*.bin"):
+    # The weights come last: where they are here whole, all that goes with them is here too.
+    for patterns in ([*DESCRIBING], ["*.safetensors"], ["*.bin"]):
         try:
-            folder = snapshot_download(
-                name, allow_patterns=[*DESCRIBING, weights], ignore_patterns=["*/*"], max_workers=2
+            folder = Path(
+                snapshot_download(
+                    name,
+                    allow_patterns=patterns,
+                    ignore_patterns=["*/*", "consolidated*"],
+                    max_workers=2,
+                )
             )
         except Exception as error:  # the hub's library and the network each raise their own kinds
             told = " ".join(str(error).split())[:200] or type(error).__name__
             raise ModelUnavailable(f"{name} could not be fetched ({told}). {use.instead}") from error
-        if _holds(Path(folder), SAFE + PICKLED):
+        if _holds(folder, SAFE + PICKLED) and not _lost(folder):
             return
 
 
@@ -142,6 +150,19 @@ def _unavailable(name: str, use: Use, why: str) -> ModelUnavailable:
 
 def _is_path(name: str) -> bool:
     return name.startswith(("./", "../", "/", "~", ".\\", "..\\")) or Path(name).is_dir()
+
+
+def _lost(folder: Path) -> str | None:
+    """A file of weights that their index names and that is not here, as after a fetch that was cut off."""
+    single, index = SAFE if _holds(folder, SAFE) else PICKLED
+    if (folder / single).is_file():
+        return None
+    try:
+        named = json.loads((folder / index).read_text("utf-8"))["weight_map"].values()
+        parts = sorted({Path(name).name for name in named})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None  # an index that cannot be read is told of where it is loaded
+    return next((part for part in parts if not (folder / part).is_file()), None)
 
 
 def _holds(folder: Path, names: tuple[str, ...]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -32,6 +32,18 @@ def load_model(kind: Any, found: Checkpoint, called: str, use: Use, **settings: 
     return model.eval()
 
 
+def placed(model: Any, found: Checkpoint, called: str, use: Use, *where: Any) -> Any:
+    """The model on its device; what fits by its weights alone may still find no room there."""
+    try:
+        return model.to(*where).eval()
+    except Exception as error:  # torch raises one kind for a full device, quantizers others for any move
+        if is_full(error):
+            told = f"it does not fit into the memory that is free ({where[0]})"
+        else:
+            told = " ".join(str(error).split())[:200] or type(error).__name__
+        raise refused(found, called, told.rstrip("."), use) from error
+
+
 def load_part(kind: Any, found: Checkpoint, called: str, use: Use, **settings: Any) -> Any:
     """A processor, a tokenizer or a model's settings from the same folder."""
     try:
@@ -55,21 +67,58 @@ def refused(found: Checkpoint, called: str, why: str, use: Use) -> ModelUnavaila
     return ModelUnavailable(f"{found.name} cannot be loaded as {called}: {why}. {use.instead}")
 
 
-_SILENCE = threading.RLock()
+FULL = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
+"""How torch says on each device that memory is full."""
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether a model failed for want of memory, so that fewer at a time may do."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in FULL)
+
+
+class _Silence:
+    """The host's settings are put away by the first that wants silence, and back by the last.
+
+    They belong to the whole process. A lock held all the while would let a model that is being
+    fetched keep every other one from answering in its time.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._wanted = 0
+        self._back = ExitStack()
+
+    def begin(self) -> None:
+        with self._lock:
+            self._wanted += 1
+            if self._wanted > 1:
+                return
+            told = transformers.logging
+            self._back.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("ignore")
+            self._back.callback(told.set_verbosity, told.get_verbosity())
+            if told.is_progress_bar_enabled():
+                self._back.callback(told.enable_progress_bar)
+            told.set_verbosity_error()
+            told.disable_progress_bar()
+
+    def end(self) -> None:
+        with self._lock:
+            self._wanted -= 1
+            if not self._wanted:
+                self._back.close()
+
+
+_SILENCE = _Silence()
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep what transformers draws, logs and warns about away from the person's terminal."""
-    told = transformers.logging
-    with _SILENCE, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        level, bars = told.get_verbosity(), told.is_progress_bar_enabled()
-        told.set_verbosity_error()
-        told.disable_progress_bar()
-        try:
-            yield
-        finally:
-            told.set_verbosity(level)
-            if bars:
-                told.enable_progress_bar()
+    _SILENCE.begin()
+    try:
+        yield
+    finally:
+        _SILENCE.end()

@@ -86,8 +86,11 @@ def ask(
     """
     from retrieval.catalog import Catalog
     from retrieval.show.answer import answer_lines, write_answer
+    from retrieval.show.page import check_place
 
     one_of({"--json": as_json, "--html": html is not None})
+    if html is not None:
+        check_place(html)  # before the long part
     with Catalog(catalog) as opened:
         answer = opened.ask(
             " ".join(question),
@@ -99,18 +102,18 @@ def ask(
             progress=_traced if trace else None,
             **asked,
         )
+        if as_json:
+            echo_json([answer.as_dict()])
+        else:
+            for line in answer_lines(answer):
+                click.echo(line)
+        for note in answer.notes:
+            click.echo(safe(note), err=True)
         if html is not None:
             failed = write_answer(answer, html, why=_drawn(opened))
             count = "1 picture" if len(failed) == 1 else f"{len(failed)} pictures"
             left_out = f"; {count} could not be shown" if failed else ""
             click.echo(f"Written to {safe(str(html))}{left_out}", err=True)
-    if as_json:
-        echo_json([answer.as_dict()])
-    else:
-        for line in answer_lines(answer):
-            click.echo(line)
-    for note in answer.notes:
-        click.echo(safe(note), err=True)
 
 
 def _example(text: str) -> tuple[Path, str]:

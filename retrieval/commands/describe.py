@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -88,27 +89,27 @@ def describe(
         raise click.UsageError("Name pictures to describe, or describe all with --library.")
     if not library:
         for name, given in {
-            "--again": again,
-            "--candidates": candidates != 1,
-            "--matcher": matcher,
-            "--limit": limit,
-            "Filters": where,
+            "--again goes": again,
+            "--candidates goes": candidates != 1,
+            "--matcher goes": matcher,
+            "--limit goes": limit,
+            "Filters go": where,
         }.items():
             if given:
-                raise click.UsageError(f"{name} goes with --library.")
+                raise click.UsageError(f"{name} with --library.")
     if write and not places:
         raise click.UsageError("--write goes with --alt-text: say what else is written, or --alt-text xmp.")
-    for place in places:
+    if places:
         from retrieval.describing.alt import check_alt_place
 
-        check_alt_place(place, write=write)
+        check_alt_place(places, write=write)
     from retrieval.captioners import load_captioner
 
     style: Style = "alt" if places else "caption"
     speaker = load_captioner(captioner)
-    if speaker.note:  # before anything is sent anywhere
-        click.echo(safe(speaker.note), err=True)
     with Catalog(catalog) as opened:
+        told = speaker.note if speaker.sees else ""
+        _tell(told)  # before anything is sent anywhere
         if library:
             report, stopped_by = _library(
                 opened,
@@ -120,23 +121,29 @@ def describe(
                 matcher=matcher,
                 limit=limit,
             )
+            if speaker.note != told:
+                _tell(speaker.note.removeprefix(told).strip())
             if report.interrupted:
                 _report(report, as_json=as_json)
+                _tell("Interrupted. What was described is kept; the same command goes on from there.")
                 click.get_current_context().exit(128 + stopped_by)
-            written = [
-                _written(opened.descriptions(where=where, style=style), place, write=write)
-                for place in places
-            ]
+            if not report.described + report.unchanged + report.failed + report.waiting:
+                _tell_none(where)
+            written = _written(opened.descriptions(where=where, style=style), places, write=write)
             if as_json:
                 echo_json(one.as_dict() for one in opened.descriptions(where=where, style=style))
             _report(report, written, as_json=as_json)
-            return
-        found: list[Description] = []
-        try:
-            failed = _each(opened, images, speaker, style, found, allow_url=allow_url, as_json=as_json)
-        finally:  # also of those before a model went away
-            _tell_written([_written(found, place, write=write) for place in places if found])
-    if failed:
+        else:
+            found: list[Description] = []
+            written = None
+            try:
+                failed = _each(opened, images, speaker, style, found, allow_url=allow_url, as_json=as_json)
+            finally:  # also of those before a model went away
+                if found:
+                    written = _written(found, places, write=write)
+            if failed:
+                click.get_current_context().exit(1)
+    if written is not None and written.failed:
         click.get_current_context().exit(1)
 
 
@@ -164,6 +171,7 @@ def _each(
     from retrieval.query.terms import is_url
 
     failed = 0
+    told = speaker.note if speaker.sees else ""
     for name in images:
         picture: Picture = name if is_url(name) else Path(name)
         try:
@@ -172,9 +180,12 @@ def _each(
             if len(images) == 1:
                 raise
             failed += 1
-            click.echo(f"Error: {safe(str(error))}", err=True)
+            _tell(f"Error: {error}")
             continue
-        _show(one, name, several=len(images) > 1, said=speaker.note, as_json=as_json)
+        if speaker.note != told:  # a model that was not named has one more to tell once it was chosen
+            _tell(speaker.note.removeprefix(told).strip())
+            told = speaker.note
+        _show(one, name, several=len(images) > 1, said=told, as_json=as_json)
         if one.path is not None:
             found.append(one)
     return failed
@@ -189,44 +200,64 @@ def _show(one: Description, name: str, *, several: bool, said: str, as_json: boo
     click.echo(safe(one.caption) or "No words were found for it.")
     if one.tags:
         click.echo("  " + ", ".join(f"{safe(tag.tag)} {tag.confidence:.0%}" for tag in one.tags))
-    note = one.note.removeprefix(said).strip()
-    if note:
-        click.echo(safe(note), err=True)
+    _tell(one.note.removeprefix(said).strip())
 
 
-def _report(report: DescribeReport, written: Sequence[AltReport] = (), *, as_json: bool) -> None:
+def _report(report: DescribeReport, written: AltReport | None = None, *, as_json: bool) -> None:
     if as_json:
-        places = {"alt_texts": [one.as_dict() for one in written]} if written else {}
+        places = {} if written is None else {"alt_texts": written.as_dict()}
         echo_json([{**report.as_dict(), **places}])
-    else:
-        parts = [f"{_pictures(report.described)} described by {report.captioner} in {report.seconds:.1f} s"]
-        others = ("described before", report.unchanged), ("passed over", report.failed)
-        parts += (f"{count} {what}" for what, count in (*others, ("still to do", report.waiting)) if count)
-        click.echo(safe("; ".join(parts) + "."))
-        if report.share is not None:
-            click.echo(
-                f"Of {report.offered} captions offered, the matcher agreed with {report.kept} "
-                f"({report.share:.0%}); {_pictures(report.empty)} got none."
-            )
-        elif report.empty:
-            click.echo(f"{_pictures(report.empty)} got no words.")
-    _tell_written(written)
+        return
+    parts = [f"{_pictures(report.described)} described by {report.captioner} in {report.seconds:.1f} s"]
+    others = ("described before", report.unchanged), ("passed over", report.failed)
+    parts += (f"{count} {what}" for what, count in (*others, ("still to do", report.waiting)) if count)
+    click.echo(safe("; ".join(parts) + "."))
+    none = f"; {_pictures(report.empty)} got none" if report.empty else ""
+    if report.share is not None:
+        click.echo(
+            f"Of {report.offered} captions offered, the matcher agreed with {report.kept} "
+            f"({report.share:.0%}){none}."
+        )
+    elif report.empty:
+        click.echo(f"{_pictures(report.empty)} got no words.")
 
 
-def _written(descriptions: Iterable[Description], place: str, *, write: bool) -> AltReport:
+def _written(descriptions: Iterable[Description], places: Sequence[str], *, write: bool) -> AltReport | None:
+    """Write and tell of alt texts, where any are asked for."""
+    if not places:
+        return None
     from retrieval.describing.alt import write_alt_texts
 
-    return write_alt_texts(descriptions, place, write=write)
+    report = write_alt_texts(descriptions, places, write=write)
+    kept = f", {report.kept} had one already" if report.kept else ""
+    _tell(f"{report.out}: alt texts of {_pictures(report.written)} written{kept}.")
+    if report.unseen:
+        _tell(
+            f"{_pictures(report.unseen)} got an alt text of the built-in describer, which has not looked at "
+            "the picture, and an alt text in a picture is never replaced. To read such texts before they are "
+            "written into pictures, make a list first: --alt-text alt.csv"
+        )
+    for path, why in report.failed[:SHOWN_FAILED]:
+        _tell(f"{path}: {why}")
+    if len(report.failed) > SHOWN_FAILED:
+        _tell(f"{len(report.failed) - SHOWN_FAILED} more could not be written.")
+    if report.failed and write:
+        _tell("What cannot be written into pictures can stand beside them: --alt-text xmp without --write")
+    return report
 
 
-def _tell_written(written: Sequence[AltReport]) -> None:
-    for report in written:
-        kept = f", {report.kept} had one already" if report.kept else ""
-        click.echo(f"{report.out}: alt texts of {_pictures(report.written)} written{kept}.", err=True)
-        for path, why in report.failed[:SHOWN_FAILED]:
-            click.echo(safe(f"{path}: {why}"), err=True)
-        if len(report.failed) > SHOWN_FAILED:
-            click.echo(f"{len(report.failed) - SHOWN_FAILED} more could not be written.", err=True)
+def _tell_none(where: Filter) -> None:
+    if where.folder and not os.path.exists(os.path.expanduser(where.folder)):
+        _tell(f"There is no folder {where.folder}.")
+    elif where:
+        _tell("No picture of the catalog passes these filters. What there is: search status")
+    else:
+        _tell("The files of all pictures are gone. When they are back: search index")
+
+
+def _tell(text: str) -> None:
+    if text:
+        click.echo(safe(text), err=True)
 
 
 def _pictures(count: int) -> str:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 KINDS = ("same-file", "same-picture", "same-moment")
 
 
-@click.command()
+@click.command(short_help="Find pictures that are the same, or nearly.")
 @click.argument("pictures", nargs=-1, metavar="[PATH]...", type=click.Path(path_type=Path))
 @reading_options
 @click.option(

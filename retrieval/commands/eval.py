@@ -10,7 +10,7 @@ import click
 from retrieval.commands.options import echo_json, json_option, reading_options, safe
 
 
-@click.command(name="eval")
+@click.command(name="eval", short_help="Measure how good hits and answers are, on your own data.")
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
 @reading_options
 @click.option(

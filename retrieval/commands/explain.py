@@ -10,7 +10,7 @@ import click
 from retrieval.commands.options import echo_json, json_option, reading_options, safe
 
 
-@click.command()
+@click.command(short_help="Show where in a picture a match comes from, and why.")
 @click.argument("query")
 @click.argument("image")
 @click.option(

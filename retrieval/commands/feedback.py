@@ -33,7 +33,11 @@ class FeedbackGroup(click.Group):
         return super().parse_args(ctx, args)
 
 
-@click.group(cls=FeedbackGroup, subcommand_metavar="QUERY --good IMG --bad IMG | list | remove")
+@click.group(
+    cls=FeedbackGroup,
+    subcommand_metavar="QUERY --good IMG --bad IMG | list | remove",
+    short_help="Say which answers to a query are right and wrong.",
+)
 def feedback() -> None:
     """Say which answers to a query are right and wrong; its next ranking follows.
 

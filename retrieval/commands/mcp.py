@@ -20,7 +20,7 @@ HTTP_ONLY = ("host", "port", "token")
 """Options that mean nothing without --http."""
 
 
-@click.command()
+@click.command(short_help="Let assistants use the library, over MCP.")
 @catalog_option
 @click.option("--http", is_flag=True, help="Serve at an address, not over standard input and output.")
 @click.option("--host", default="127.0.0.1", show_default=True, metavar="HOST", help="With --http: where.")
@@ -77,7 +77,7 @@ def mcp(
             before = _end_at_signals()
             try:
                 if http:
-                    serve_http(server, host=host, port=port, token=token or None, ready=_tell)
+                    serve_http(server, host=host, port=port, token=token, ready=_tell)
                 else:
                     if sys.stdin.isatty():
                         click.echo("Serving an assistant over this terminal. Ctrl-D ends it.", err=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SHOWN = 30
 
 
-@click.group(invoke_without_command=True)
+@click.group(invoke_without_command=True, short_help="Tag the pictures with words of a vocabulary.")
 @catalog_option
 @click.option("--again", is_flag=True, help="Tag every picture anew, once the catalog has grown a lot.")
 @json_option

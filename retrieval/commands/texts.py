@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SHOWN_BROKEN = 10
 
 
-@click.group()
+@click.group(short_help="Add texts that pictures are found by.")
 def texts() -> None:
     """Add texts that pictures are found by, and that fit pictures: captions, alt texts, sentences.
 

@@ -7,22 +7,22 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
+from retrieval.describing.sights import opened
 from retrieval.errors import ImageError
-from retrieval.images import load_image, read_file, thumbnail
+from retrieval.images import read_file
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from retrieval.db.reads import FileRow
 
-    Read = Callable[[FileRow], "Image.Image | Passed"]
-    Batch = list[tuple[FileRow, "Image.Image | Passed | None"]]
+    Found: TypeAlias = "Image.Image | Passed"
+    Read = Callable[[FileRow], Found]
+    Batch = list[tuple[FileRow, Found | None]]
 
 READERS = 2
-SIDE = 1536
-"""The longer side that a captioner gets at most: more than any of them looks at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +32,13 @@ class Passed:
     why: str
 
 
-def read_indexed(row: FileRow) -> Image.Image | Passed:
+def read_indexed(row: FileRow) -> Found:
     """The picture that was indexed; a file that has become another one says nothing of it."""
     try:
         data = read_file(row.path).data
         if hashlib.sha256(data).digest() != row.content_hash:
             return Passed("it has changed since it was indexed. Bring the catalog up to date: search index")
-        return thumbnail(load_image(data, name=os.fsdecode(row.path), wanted=_enough), SIDE)
+        return opened(data, name=os.fsdecode(row.path))
     except ImageError as error:
         return Passed(str(error))
 
@@ -66,11 +66,6 @@ class Ahead:
             now, coming = coming, self._asked(number + 1)
             yield [(row, None if one is None else one.result()) for row, one in zip(part, now, strict=True)]
 
-    def _asked(self, number: int) -> list[Future[Any] | None]:
+    def _asked(self, number: int) -> list[Future[Found] | None]:
         rows = self._parts[number] if number < len(self._parts) else ()
         return [None if self._read is None else self._pool.submit(self._read, row) for row in rows]
-
-
-def _enough(width: int, height: int) -> tuple[int, int]:
-    scale = min(1.0, SIDE / max(width, height))
-    return max(1, round(width * scale)), max(1, round(height * scale))

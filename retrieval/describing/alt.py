@@ -8,14 +8,17 @@ from __future__ import annotations
 import os
 import time
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from retrieval.db.descriptions import UNSEEING
 from retrieval.describing.replacing import ATTRIBUTES_CARRIED, NotReplacedError
-from retrieval.errors import QueryError, RetrievalError
+from retrieval.errors import QueryError
 from retrieval.types import Description, path_fields
+
+Place = str | Path
 
 SIDECARS = "xmp"
 """As the place of alt texts: files beside the pictures."""
@@ -39,57 +42,61 @@ class AltReport:
     failed: tuple[tuple[Path, str], ...]
     """Pictures that an alt text could not be written for, or not everywhere, and why."""
     out: str
+    """Where they went, with commas between several places."""
+    unseen: int = 0
+    """Texts that were written into pictures as somebody made them who did not look at the picture."""
 
     def as_dict(self) -> dict[str, Any]:
         failed = [{**path_fields(path), "detail": why} for path, why in self.failed]
-        return {"written": self.written, "kept": self.kept, "failed": failed, "out": self.out}
+        return {
+            "written": self.written,
+            "kept": self.kept,
+            "failed": failed,
+            "out": self.out,
+            "unseen": self.unseen,
+        }
 
 
-def check_alt_place(out: str | Path, *, write: bool = False) -> None:
+def check_alt_place(out: Place | Sequence[Place], *, write: bool = False) -> None:
     """Raise where alt texts cannot be written to `out`, before the long part of making them."""
     _Places(out, write)
 
 
 def write_alt_texts(
-    descriptions: Iterable[Description], out: str | Path, *, write: bool = False
+    descriptions: Iterable[Description], out: Place | Sequence[Place], *, write: bool = False
 ) -> AltReport:
     """Write descriptions as the alt texts of their pictures.
 
     `out` is a list `NAME.json` or `NAME.csv`, which is added to, or `xmp` for a file beside
-    each picture. With `write` they go into the pictures themselves: instead of beside them,
-    or besides the list, and then with the words that stand in the list. The descriptions
-    are taken one by one, so they may be made meanwhile; what was taken is saved even when
-    making the next one fails.
+    each picture, or several of these. With `write` they go into the pictures themselves: instead
+    of beside them, or besides the list. Beside and into pictures go the words that stand in the
+    (first) list, and only when all lists are saved. The descriptions are taken one by one, so
+    they may be made meanwhile; what was taken is saved even when making the next one fails, but
+    where there is a list, then only in the list.
     """
     places = _Places(out, write)
-    written = kept = 0
-    failed: list[tuple[Path, str]] = []
+    waiting: list[_Text] = []
     try:
         for description in descriptions:
-            if description.path is None:
-                raise QueryError(
-                    "An alt text needs a picture that is a file. Save the picture, and name that."
-                )
-            path = Path(os.path.abspath(description.path))
-            try:
-                if places.take(path, plain(description.caption), plain(description.captioner)):
-                    written += 1
+            text = _Text.of(description)
+            if places.listed(text) and places.attaching:
+                if places.lists:
+                    waiting.append(text)
                 else:
-                    kept += 1
-            except _PartlyError as error:
-                written += error.written
-                failed.append((path, str(error)))
+                    places.attach(text)
     finally:
         places.save()
-    return AltReport(written, kept, tuple(failed), os.fspath(out))
+    for text in waiting:
+        places.attach(text)
+    return places.report()
 
 
-def plain(text: str) -> str:
+def plain(text: str, most: int = MAX_ALT) -> str:
     """The text in one line, without characters that are not to be read or that files cannot hold."""
     line = " ".join("".join(map(_shown, text)).split())
-    if len(line) <= MAX_ALT:
+    if len(line) <= most:
         return line
-    cut = line[: MAX_ALT - 1]
+    cut = line[: most - 1]
     return (cut.rpartition(" ")[0] or cut) + "…"
 
 
@@ -103,69 +110,103 @@ def _shown(character: str) -> str:
     return "" if code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF else character
 
 
-class _PartlyError(RetrievalError):
-    """An alt text was not written everywhere it should have been."""
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """What is to be said of a picture, and by whom."""
 
-    def __init__(self, message: str, *, written: bool = False) -> None:
-        super().__init__(message)
-        self.written = written
+    path: Path
+    alt: str
+    captioner: str
+
+    @classmethod
+    def of(cls, description: Description) -> _Text:
+        if description.path is None:
+            raise QueryError("An alt text needs a picture that is a file. Save the picture, and name that.")
+        path = Path(os.path.abspath(description.path))
+        return cls(path, plain(description.caption), plain(description.captioner))
 
 
 class _Places:
-    """Where the alt texts of a run go."""
+    """Where the alt texts of a run go, and what became of them."""
 
-    def __init__(self, out: str | Path, write: bool) -> None:
+    def __init__(self, out: Place | Sequence[Place], write: bool) -> None:
         from retrieval.describing.alt_lists import AltList
         from retrieval.describing.list_formats import FORMATS
 
-        name = os.fspath(out)
+        names = [os.fspath(one) for one in ([out] if isinstance(out, str | os.PathLike) else out)]
         if write and not ATTRIBUTES_CARRIED:
             raise QueryError(
                 "On this system a picture cannot be written to without losing what is attached to the file. "
                 f"Leave out --write: the texts go beside the pictures with --alt-text {SIDECARS}."
             )
-        if name != SIDECARS and Path(name).suffix.lower() not in FORMATS:
+        if any(name != SIDECARS and Path(name).suffix.lower() not in FORMATS for name in names):
             raise QueryError(
                 f"Alt texts are written to a file that ends with .json or .csv, or to '{SIDECARS}' files "
                 "beside the pictures. For example: --alt-text alt.json"
             )
-        self._list = None if name == SIDECARS else AltList(Path(name).expanduser())
+        files = dict.fromkeys(Path(name).expanduser() for name in names if name != SIDECARS)
+        self.lists = [AltList(path) for path in files]
+        self.attaching = write or SIDECARS in names
+        self._out = ", ".join(names)
         self._write = write
         self._saved = time.monotonic()
+        self._words: dict[Path, str] = {}
+        self._written: dict[Path, bool] = {}
+        self._failed: list[tuple[Path, str]] = []
+        self._unseen = 0
 
-    def take(self, path: Path, alt: str, captioner: str) -> bool:
-        """Whether the text was written anywhere; `_PartlyError` where it could not be everywhere."""
-        if "\0" in os.fspath(path):
-            raise _PartlyError("Its name holds a character that no file name can.")
-        if not alt:
-            raise _PartlyError("There are no words for it.")
-        listed = False
-        if self._list is not None:
-            from retrieval.describing.list_formats import Offer
+    def listed(self, text: _Text) -> bool:
+        """Put the text into the lists; False where there is nothing to attach to the picture."""
+        from retrieval.describing.list_formats import Offer
 
-            outcome, standing = self._list.offer(Offer(path, alt, captioner))
-            listed, alt = outcome == "written", plain(standing)
-            if time.monotonic() - self._saved > SAVED_EVERY:
-                self.save()
-            if not self._write:
-                return listed
-            if not alt:
-                return listed  # A person left it without words on purpose.
+        if "\0" in os.fspath(text.path):
+            return self._fail(text.path, "Its name holds a character that no file name can.")
+        if not text.alt:
+            return self._fail(text.path, "There are no words for it.")
+        offers = [one.offer(Offer(text.path, text.alt, text.captioner)) for one in self.lists]
+        self._note(text.path, any(outcome == "written" for outcome, _ in offers))
+        self._words[text.path] = plain(offers[0][1]) if offers else text.alt
+        if time.monotonic() - self._saved > SAVED_EVERY:
+            self.save()
+        return bool(self._words[text.path])  # A person may have left it without words on purpose.
+
+    def attach(self, text: _Text) -> None:
+        """Write the words that stand in the list, or else the text, into the picture or beside it."""
+        words = self._words[text.path]
         try:
-            return self._attach(path, alt) or listed
+            if not os.path.lexists(text.path):
+                raise NotReplacedError("It is not there now. Bring the catalog up to date: search index")
+            written = _attacher(write=self._write)(text.path, words)
         except NotReplacedError as error:
-            raise _PartlyError(str(error), written=listed) from error
+            self._fail(text.path, str(error))
+            return
+        self._note(text.path, written)
+        self._unseen += written and self._write and words == text.alt and text.captioner.startswith(UNSEEING)
 
     def save(self) -> None:
-        if self._list is not None:
-            self._list.save()
-            self._saved = time.monotonic()
+        for one in self.lists:
+            one.save()
+        self._saved = time.monotonic()
 
-    def _attach(self, path: Path, alt: str) -> bool:
-        if self._write:
-            from retrieval.describing.embed import write_into
+    def report(self) -> AltReport:
+        failed = {path for path, _ in self._failed}
+        kept = sum(not written for path, written in self._written.items() if path not in failed)
+        return AltReport(sum(self._written.values()), kept, tuple(self._failed), self._out, self._unseen)
 
-            return write_into(path, alt)
-        from retrieval.describing.sidecars import write_beside
+    def _note(self, path: Path, written: bool) -> None:
+        self._written[path] = written or self._written.get(path, False)
 
-        return write_beside(path, alt)
+    def _fail(self, path: Path, why: str) -> bool:
+        self._failed.append((path, why))
+        return False
+
+
+def _attacher(*, write: bool) -> Callable[[Path, str], bool]:
+    """What puts an alt text into a picture or beside it, and says whether it did."""
+    if write:
+        from retrieval.describing.embed import write_into
+
+        return write_into
+    from retrieval.describing.sidecars import write_beside
+
+    return write_beside

@@ -22,7 +22,14 @@ from retrieval.describing.list_formats import (
     Offer,
     checked,
 )
-from retrieval.describing.replacing import NotReplacedError, Original, create, read_original, replace
+from retrieval.describing.replacing import (
+    NotReplacedError,
+    Original,
+    check_replaceable,
+    create,
+    read_original,
+    replace,
+)
 from retrieval.errors import QueryError, RetrievalError
 from retrieval.show.table import safe_name
 
@@ -50,6 +57,7 @@ class AltList:
         if not self._real.parent.is_dir():
             raise QueryError(f"The folder of {self._shown} does not exist. Make it, or name another file.")
         self._load()
+        self._check_writable()
 
     def offer(self, offer: Offer) -> tuple[Outcome, str]:
         """Take the text, unless one stands there that is not ours to change; and what stands there now."""
@@ -76,6 +84,16 @@ class AltList:
             self._load()
             return
         raise RetrievalError(f"The list {self._shown} is written by another program all the time. Try later.")
+
+    def _check_writable(self) -> None:
+        """Raise now where saving would fail, and not when the texts have been made."""
+        try:
+            if self._original is not None:
+                check_replaceable(self._original)
+            if not os.access(self._real.parent, os.W_OK):
+                raise NotReplacedError("Its folder is write-protected.")
+        except NotReplacedError as error:
+            raise QueryError(f"{self._shown} cannot be written to. {error} Name another file.") from error
 
     def _load(self) -> None:
         self._original, self._content = None, self._format()

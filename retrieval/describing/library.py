@@ -10,21 +10,20 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from retrieval.captioners import load_captioner
 from retrieval.db import descriptions as db
 from retrieval.db import reads
-from retrieval.db.texts import CAPTION
 from retrieval.describing.ahead import Ahead, Passed, read_indexed
+from retrieval.describing.alt import plain
 from retrieval.describing.report import DescribeReport
+from retrieval.describing.sights import NEAR, check_style, chosen, sight
 from retrieval.errors import MissingDependency, ModelError, ModelUnavailable, QueryError, UnknownModel
 from retrieval.facts import catalog_facts
 from retrieval.fitting import Fitting
 from retrieval.query.filters import Filter
-from retrieval.speech import STYLES, Sight
 from retrieval.texts import Texts
 from retrieval.types import Description
 
@@ -34,11 +33,9 @@ if TYPE_CHECKING:
     from retrieval.db.queries import Writer
     from retrieval.db.reads import FileRow
     from retrieval.protocols import Captioner, Progress
-    from retrieval.speech import Style
+    from retrieval.speech import Sight, Style
     from retrieval.state import State
 
-NEAR = 3
-"""Texts tied to no picture that a captioner is told of, where they fit."""
 MOST_CANDIDATES = 16
 MAX_CHARS = 4000
 AT_ONCE = 500
@@ -68,13 +65,13 @@ def describe_library(
     """
     started = time.monotonic()
     state.check_writable()
-    _check_style(style)
+    check_style(style)
     if not 1 <= candidates <= MOST_CANDIDATES:
         raise QueryError(f"A picture gets 1 to {MOST_CANDIDATES} candidate captions, not {candidates}.")
     if limit is not None and limit < 1:
         raise QueryError(f"A limit of {limit} describes nothing. Ask for at least 1.")
     ids = _in(state, where)
-    speaker = load_captioner(captioner) if captioner is None or isinstance(captioner, str) else captioner
+    speaker = chosen(captioner)
     fitting = Fitting(state, matcher) if candidates > 1 or matcher is not None else None
     due = _due(state, ids, speaker, style, again=again)
     run = _Run(
@@ -110,7 +107,7 @@ def stored_descriptions(
     state: State, *, where: Filter | None = None, style: Style = "caption"
 ) -> Iterator[Description]:
     """What is kept of earlier runs, by id; pictures without a description are left out."""
-    _check_style(style)
+    check_style(style)
     ids = _in(state, where)
     for start in range(0, len(ids), AT_ONCE):
         part = ids[start : start + AT_ONCE]
@@ -120,11 +117,6 @@ def stored_descriptions(
         for image_id, known in facts.items():
             text, captioner = said[image_id]
             yield Description(known.path, text, known.tags, captioner, image_id)
-
-
-def _check_style(style: str) -> None:
-    if style not in STYLES:
-        raise QueryError(f"A description is of the style {' or '.join(STYLES)}, not '{style}'.")
 
 
 def _in(state: State, where: Filter | None) -> list[int]:
@@ -221,19 +213,38 @@ class _Run:
 
     def _keep(self, writer: Writer, seen: Sequence[tuple[FileRow, Image.Image | None]]) -> None:
         """Caption a batch, and commit what was said of it."""
+        facts = catalog_facts(self.state, [row.id for row, _ in seen], near=NEAR)
+        sights = [(row, sight(facts[row.id], image)) for row, image in seen if row.id in facts]
+        self._say(writer, sights)
+
+    def _say(self, writer: Writer, sights: Sequence[tuple[FileRow, Sight]]) -> None:
         from retrieval.db.descriptions_writes import NewDescription, put_descriptions
 
-        facts = catalog_facts(self.state, [row.id for row, _ in seen], near=NEAR)
-        # What a captioner said before must not be what it goes by now.
-        sights = [
-            (
-                row,
-                Sight(replace(known, told=tuple(one for one in known.told if one.source != CAPTION)), image),
+        if not sights:
+            return
+        try:
+            found = self.captioner.captions(
+                [shown for _, shown in sights], style=self.style, count=self.candidates
             )
-            for row, image in seen
-            if (known := facts.get(row.id)) is not None
+        except (ModelUnavailable, MissingDependency, UnknownModel):
+            raise
+        except ModelError as error:
+            if len(sights) > 1:
+                # Each by itself, so that one that the model fails for does not take the others along.
+                for one in sights:
+                    self._say(writer, [one])
+                return
+            self._failing += 1
+            self._problem = error
+            if self._failing >= IN_A_ROW:
+                raise
+            self._pass_over(sights[0][0], str(error))
+            return
+        self._failing = 0
+        offers = [
+            (row, list(dict.fromkeys(line for text in texts if (line := plain(text, MAX_CHARS)))))
+            for (row, _), texts in zip(sights, found, strict=True)
         ]
-        offers = self._captioned(sights)
         agreed = self._agreed(offers)
         new = [
             NewDescription(row.id, row.content_hash, best, offered, kept)
@@ -248,31 +259,6 @@ class _Run:
             self.offered += offered
             self.kept += kept
             self.empty += best is None
-
-    def _captioned(self, sights: Sequence[tuple[FileRow, Sight]]) -> list[tuple[FileRow, list[str]]]:
-        """What is offered for each picture; one that the model fails for does not stop the others."""
-        if not sights:
-            return []
-        try:
-            found = self.captioner.captions(
-                [sight for _, sight in sights], style=self.style, count=self.candidates
-            )
-        except (ModelUnavailable, MissingDependency, UnknownModel):
-            raise
-        except ModelError as error:
-            if len(sights) > 1:
-                return [offer for one in sights for offer in self._captioned([one])]
-            self._failing += 1
-            self._problem = error
-            if self._failing >= IN_A_ROW:
-                raise
-            self._pass_over(sights[0][0], str(error))
-            return []
-        self._failing = 0
-        return [
-            (row, list(dict.fromkeys(plain for text in texts if (plain := _plain(text)))))
-            for (row, _), texts in zip(sights, found, strict=True)
-        ]
 
     def _agreed(
         self, offers: Sequence[tuple[FileRow, list[str]]]
@@ -295,9 +281,3 @@ class _Run:
         self.failed += 1
         if self.failed <= SAID:
             self.tell("note", {"text": f"{Path(os.fsdecode(row.path))} is passed over: {why}"})
-
-
-def _plain(text: str) -> str:
-    """A caption in one line, whatever the captioner gave."""
-    kept = "".join(letter if letter.isprintable() else " " for letter in text[:MAX_CHARS])
-    return " ".join(kept.split())

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from retrieval.captioners import load_captioner
 from retrieval.db import reads
+from retrieval.describing.sights import NEAR, check_style, chosen, opened, sight, small
 from retrieval.errors import ImageError, ImageUnreadable, QueryError
 from retrieval.facts import catalog_facts, outside_facts
 from retrieval.meaning import open_picture
 from retrieval.query.terms import is_url
-from retrieval.speech import STYLES, Sight
 from retrieval.types import Description
 
 if TYPE_CHECKING:
@@ -24,12 +22,6 @@ if TYPE_CHECKING:
     from retrieval.speech import Facts, Style
     from retrieval.state import State
 
-NEAR = 3
-"""Texts of the library that a captioner is told of."""
-SIDE = 1536
-"""The longer side that a captioner gets at most: more than any of them looks at."""
-CAPTION = "caption"
-"""The source of what a captioner said before: it must not be what one goes by now."""
 BUILT_IN = (
     "The built-in describer goes by what the catalog knows: search describe IMAGE --captioner describer"
 )
@@ -44,16 +36,14 @@ def describe(
     allow_url: bool = False,
 ) -> Description:
     """A picture in words; see `Catalog.describe`."""
-    if style not in STYLES:
-        raise QueryError(f"A description is of the style {' or '.join(STYLES)}, not '{style}'.")
-    speaker = load_captioner(captioner) if captioner is None or isinstance(captioner, str) else captioner
+    check_style(style)
+    speaker = chosen(captioner)
     image_id = _known(state, picture)
     if image_id is not None:
         facts, image, notes = _of_catalog(state, image_id, looking=speaker.sees)
     else:
         facts, image, notes = _from_outside(state, picture, allow_url=allow_url)
-    told = tuple(one for one in facts.told if one.source != CAPTION)
-    captions = speaker.captions([Sight(replace(facts, told=told), image)], style=style)[0]
+    captions = speaker.captions([sight(facts, image)], style=style)[0]
     if not captions:
         notes.append(f"{speaker.id} has no words for it.")
     return Description(
@@ -95,37 +85,30 @@ def _of_catalog(state: State, image_id: int, *, looking: bool) -> tuple[Facts, I
 def _from_outside(
     state: State, picture: Picture, *, allow_url: bool
 ) -> tuple[Facts, Image.Image | None, list[str]]:
-    image = open_picture(picture, allow_url=allow_url)
     path = None
     if isinstance(picture, str | os.PathLike) and not is_url(picture):
         path = Path(os.path.abspath(os.path.expanduser(picture)))
+        if not path.exists():
+            raise QueryError(
+                f"There is no file {os.fspath(picture)}, and the catalog at {state.location.name} knows of "
+                "none there. Check its name."
+            )
+    image = open_picture(picture, allow_url=allow_url)
     facts = outside_facts(state, image, path, near=NEAR)
     with state.lock:
         empty = reads.active_encoder(state.reader) is None
     note = (
         "The catalog holds no pictures yet, so there is no model to give tags. Index some: search index PATH"
     )
-    return facts, _small(image), [note] if empty else []
+    return facts, small(image), [note] if empty else []
 
 
 def _opened(path: Path) -> Image.Image:
-    from retrieval.images import load_image
-
-    def wanted(width: int, height: int) -> tuple[int, int]:
-        scale = min(1.0, SIDE / max(width, height))
-        return max(1, round(width * scale)), max(1, round(height * scale))
-
     if not path.exists():
         raise ImageUnreadable(
             f"{path} is not there now, so nothing can look at it. {BUILT_IN}", reason="unreadable"
         )
     try:
-        return _small(load_image(path, wanted=wanted))
+        return opened(path)
     except ImageError as error:
         raise type(error)(f"{path} cannot be looked at: {error}. {BUILT_IN}", reason=error.reason) from error
-
-
-def _small(image: Image.Image) -> Image.Image:
-    from retrieval.images import thumbnail
-
-    return thumbnail(image, SIDE)

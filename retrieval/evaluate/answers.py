@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from retrieval.answers import load_answerer
 from retrieval.config import ASK_LIMIT, ASK_SECONDS
-from retrieval.errors import QueryError
+from retrieval.errors import ModelUnavailable, QueryError
 from retrieval.evaluate import names
 from retrieval.evaluate.files import Name
 from retrieval.evaluate.gallery import Gallery
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from retrieval.protocols import Progress
     from retrieval.types import Answer
 
+MOST_REMARKS = 5
 _MARK = re.compile(r"\[\d+\]")
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _PUNCTUATION = str.maketrans(dict.fromkeys(string.punctuation + "’‘“”", " "))
@@ -163,22 +165,38 @@ def evaluate_answers(
         notes.append(f"The first {limit_questions} of {len(questions)} questions were asked.")
         questions = questions[:limit_questions]
     judged: list[Judged] = []
-    by = ""
+    remarks = Counter[str]()
+    thinker = load_answerer(answerer)
     if progress is not None:
         progress("encode", {"total": len(questions), "done": 0})
     for number, question in enumerate(questions, 1):
-        answer = catalog.ask(question.text, limit=limit, answerer=answerer, seconds=seconds)
-        by = answer.answerer
-        judged.append(judge(question, answer, {found.ids[n] for n in question.evidence if n in found.ids}))
+        try:
+            answer = catalog.ask(question.text, limit=limit, answerer=thinker, seconds=seconds)
+        except QueryError as error:
+            notes.append(f"Question {number} was left out: {error}")
+        except ModelUnavailable as error:
+            if not judged:
+                raise
+            notes.append(f"Ended at question {number} of {len(questions)}: {error}")
+            break
+        else:
+            evidence = {found.ids[name] for name in question.evidence if name in found.ids}
+            judged.append(judge(question, answer, evidence))
+            remarks.update(note for note in answer.notes if note != thinker.note)
         if progress is not None:
             progress("advance", {"total": len(questions), "done": number, "failed": 0})
+    if not judged:
+        raise QueryError(f"{path} has no question that can be asked. {notes[-1]}")
+    notes += [
+        f"Of {count} of {len(judged)} answers: {note}" for note, count in remarks.most_common(MOST_REMARKS)
+    ]
     kinds: defaultdict[str, list[Judged]] = defaultdict(list)
     for one in judged:
         if one.kind is not None:
             kinds[one.kind].append(one)
     return AnswerEvaluation(
         file=path,
-        answerer=by,
+        answerer=thinker.id,
         images=len(gallery.paths),
         figures=_figures(judged),
         kinds={kind: _figures(kinds[kind]) for kind in sorted(kinds)},
@@ -222,7 +240,8 @@ def _question(line: str) -> Question:
         raise WrongShape('the line has no "answer"; null says that the library does not show it')
     given = entry["answer"]
     several = [] if given is None else given if isinstance(given, list) else [given]
-    answers = tuple(words(str(one) if isinstance(one, int) else one, "answer") for one in several)
+    # True is a number to Python, and "True" is what no answer ever says.
+    answers = tuple(words(str(one) if type(one) is int else one, "answer") for one in several)
     evidence = optional(entry, "evidence", list, "") or []
     return Question(
         text,

@@ -175,5 +175,5 @@ def encode_jpeg(image: Image.Image, quality: int = 85) -> bytes:
     """The picture as a JPEG without any of its metadata."""
     buffer = BytesIO()
     plain = image if image.mode in ("RGB", "L") else image.convert("RGB")
-    plain.save(buffer, "JPEG", quality=quality, optimize=False, exif=b"", icc_profile=None)
+    plain.save(buffer, "JPEG", quality=quality, optimize=False, exif=b"", icc_profile=None, comment=b"")
     return buffer.getvalue()

@@ -23,6 +23,7 @@ def described(catalog: Catalog, hits: Sequence[Hit]) -> list[tuple[Hit, str, dic
     what its file says. Captions that a model made before are among the texts.
     """
     facts = catalog_facts(catalog.state, [hit.image_id for hit in hits])
+    hits = [hit for hit in hits if hit.image_id in facts]  # one may have been forgotten since
     sights = [Sight(facts[hit.image_id]) for hit in hits]
     words = load_captioner("describer").captions(sights) if sights else []
     return [

@@ -67,7 +67,13 @@ class Calls:
                 await self._places.acquire()
                 with self._lock:
                     self._running += 1
-                threading.Thread(target=thread, name="tool", daemon=True).start()
+                try:
+                    threading.Thread(target=thread, name="tool", daemon=True).start()
+                except BaseException:
+                    with self._lock:
+                        self._running -= 1
+                    self._places.release()
+                    raise
                 return await done
         except TimeoutError:
             raise CallTimeout(

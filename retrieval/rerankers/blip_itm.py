@@ -16,7 +16,14 @@ import torch
 from transformers import BlipForImageTextRetrieval, BlipProcessor
 
 from retrieval import checkpoints
-from retrieval.checkpoints.loading import best_device, load_model, load_part, quiet, refused
+from retrieval.checkpoints.loading import (
+    best_device,
+    load_model,
+    load_part,
+    placed,
+    quiet,
+    refused,
+)
 from retrieval.rerankers import BLIP, BLIP_USE
 
 if TYPE_CHECKING:
@@ -138,7 +145,7 @@ class BlipItm:
             raise refused(found, KIND, why, BLIP_USE)
         model = load_model(BlipForImageTextRetrieval, found, KIND, BLIP_USE)
         processor = load_part(BlipProcessor, found, KIND, BLIP_USE)
-        model = model.to(self._device, self._dtype).eval()
+        model = placed(model, found, KIND, BLIP_USE, self._device, self._dtype)
         tokenizer = processor.tokenizer
         longest = min(tokenizer.model_max_length, model.config.text_config.max_position_embeddings)
         return _Parts(model, tokenizer, processor.image_processor, longest)

@@ -70,6 +70,7 @@ def _page(answer: Answer, why: Why | None, made: datetime) -> tuple[str, list[Fa
     items: list[str] = []
     rules: list[str] = []
     failures: list[Failure] = []
+    shown: set[int] = set()
     drawn = False
     for citation, picture in zip(
         answer.citations, thumbnails([str(citation.path) for citation in answer.citations]), strict=True
@@ -78,6 +79,7 @@ def _page(answer: Answer, why: Why | None, made: datetime) -> tuple[str, list[Fa
             failures.append(picture)
             continue
         data, shape = picture
+        shown.add(citation.n)
         rules.append(f"#p{citation.n}{{--shape:{min(FLATTEST, max(STEEPEST, shape)):.4f}}}")
         where = None if why is None else why(answer, citation)
         drawn |= where is not None
@@ -91,7 +93,7 @@ def _page(answer: Answer, why: Why | None, made: datetime) -> tuple[str, list[Fa
         marker=MARKER,
         title=html.escape(safe_name(answer.question or "An answer")),
         summary=_summary(answer, made),
-        answer=_linked(answer),
+        answer=_linked(answer.text, shown),
         style=style,
         style_hash=digest(style),
         evidence=(scale if drawn else "") + _list("evidence", items) if items else "",
@@ -105,22 +107,22 @@ def _page(answer: Answer, why: Why | None, made: datetime) -> tuple[str, list[Fa
 def _summary(answer: Answer, made: datetime) -> str:
     parts = [
         f"Answered by {html.escape(safe_name(answer.answerer))}",
-        f"confidence {percent(answer.confidence)}",
+        # Nothing was found: there is no finding to be sure of, and 0 % would read as doubt about that.
+        *([f"confidence {percent(answer.confidence)}"] if answer.confidence else []),
         f"{answer.cost.seconds:.1f} s",
         f'<time datetime="{made.isoformat(timespec="seconds")}">{made.day} {made:%B %Y, %H:%M}</time>',
     ]
     return " · ".join(parts)
 
 
-def _linked(answer: Answer) -> str:
-    """The text, with each mark of a picture leading to it."""
-    known = {citation.n for citation in answer.citations}
+def _linked(text: str, shown: set[int]) -> str:
+    """The text, with each mark of a picture that is shown leading to it."""
 
     def link(found: re.Match[str]) -> str:
         number = int(found[1])
-        return f'<a href="#p{number}">[{number}]</a>' if number in known else found[0]
+        return f'<a href="#p{number}">[{number}]</a>' if number in shown else found[0]
 
-    return re.sub(r"\[(\d{1,4})\]", link, html.escape(safe_name(answer.text)), flags=re.ASCII)
+    return re.sub(r"\[(\d{1,4})\]", link, html.escape(safe_name(text)), flags=re.ASCII)
 
 
 def _item(citation: Citation, data: str, where: Image | None) -> str:

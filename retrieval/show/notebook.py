@@ -14,15 +14,18 @@ from retrieval.types import Failure
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from retrieval.types import Hit, Hits
+    from retrieval.types import Answer, Citation, Hit, Hits
 
 SIDE = 160
 QUALITY = 75
 MOST = 60
 """A notebook keeps what it shows: more pictures than these only make it heavy."""
-_FRAME = "display:flex;flex-wrap:wrap;gap:10px;align-items:flex-end"
-_FIGURE = "margin:0;max-width:160px;font:12px/1.4 sans-serif"
+_FRAME = "display:flex;flex-wrap:wrap;gap:10px;align-items:"
+_FIGURE = "margin:0;max-width:160px;font:12px/1.4 sans-serif;overflow-wrap:anywhere"
 _NAME = "overflow:hidden;text-overflow:ellipsis;white-space:nowrap"
+_QUIET = "font-size:12px;opacity:.7;overflow-wrap:anywhere"
+LONGEST_SAID = 90
+"""A sentence stands whole in the text above; below its picture it is there to be known again."""
 
 
 def hits_html(hits: Hits) -> str:
@@ -30,10 +33,23 @@ def hits_html(hits: Hits) -> str:
     if not hits:
         closest = ", ".join(f"{safe_name(hit.path.name)} ({percent(hit.match)})" for hit in hits.closest[:3])
         return f"<p>No good match.{f' Closest: {html.escape(closest)}.' if closest else ''}</p>"
-    figures = "".join(_figure(hit) for hit in list(hits)[:MOST])
-    more = f"<p>and {len(hits) - MOST} more</p>" if len(hits) > MOST else ""
     notes = "".join(f"<p>{html.escape(safe_name(note))}</p>" for note in hits.notes)
-    return f'<div style="{_FRAME}">{figures}</div>{more}{notes}'
+    return _frame([_figure(hit) for hit in list(hits)[:MOST]], len(hits), "flex-end") + notes
+
+
+def answer_html(answer: Answer) -> str:
+    """The answer, the pictures it cites with what is said of each, and how it came about."""
+    cited = _frame(
+        [_cited(citation) for citation in answer.citations[:MOST]], len(answer.citations), "flex-start"
+    )
+    notes = "".join(f'<p style="{_QUIET}">{html.escape(safe_name(note))}</p>' for note in answer.notes)
+    steps = "".join(
+        f"<li>{html.escape(safe_name(f'{step.name}: {step.text}'))}</li>" for step in answer.steps
+    )
+    how = f'<details style="{_QUIET}"><summary>How it was answered</summary><ol>{steps}</ol></details>'
+    shown = [f'<p style="overflow-wrap:anywhere">{html.escape(safe_name(answer.text))}</p>']
+    shown += [cited] if answer.citations else []
+    return "".join([*shown, notes, *([how] if steps else [])])
 
 
 def picture_html(path: Path, words: Sequence[str]) -> str:
@@ -52,6 +68,19 @@ def picture_html(path: Path, words: Sequence[str]) -> str:
     )
 
 
+def _frame(figures: Sequence[str], total: int, align: str) -> str:
+    more = f"<p>and {total - len(figures)} more</p>" if total > len(figures) else ""
+    return f'<div style="{_FRAME}{align}">{"".join(figures)}</div>{more}'
+
+
 def _figure(hit: Hit) -> str:
     taken = day(hit)
     return picture_html(hit.path, [f"{hit.rank} · {percent(hit.match)}", *([taken] if taken else [])])
+
+
+def _cited(citation: Citation) -> str:
+    facts = [] if citation.taken_at is None else [citation.taken_at[:10]]
+    facts += [] if citation.match is None else [f"{percent(citation.match)} match"]
+    said = f"[{citation.n}] {citation.sentence}".strip()
+    said = said if len(said) <= LONGEST_SAID else said[: LONGEST_SAID - 1] + "…"
+    return picture_html(citation.path, [said, *([" · ".join(facts)] if facts else [])])

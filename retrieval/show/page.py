@@ -47,7 +47,7 @@ def write_page(destination: Path, make: Callable[[], tuple[str, T]]) -> T:
     that is already there is left alone and a `RetrievalError` says so.
     """
     target = Path(os.path.realpath(destination))
-    _refuse_foreign(target, destination)
+    check_place(destination)
     page, result = make()
     temporary = target.with_name(f".gallery-{secrets.token_hex(6)}.tmp")
     try:
@@ -56,12 +56,12 @@ def write_page(destination: Path, make: Callable[[], tuple[str, T]]) -> T:
             stream.flush()
             os.fsync(stream.fileno())
         # Once more: making the page took a while.
-        if _refuse_foreign(target, destination):
+        if check_place(destination):
             shutil.copymode(target, temporary)
         temporary.replace(target)
     except OSError as error:
         raise RetrievalError(
-            f"The gallery could not be written to {safe_name(str(destination))}: {error.strerror or error}. "
+            f"The page could not be written to {safe_name(str(destination))}: {error.strerror or error}. "
             "Name another file with --html FILE."
         ) from error
     finally:
@@ -69,8 +69,9 @@ def write_page(destination: Path, make: Callable[[], tuple[str, T]]) -> T:
     return result
 
 
-def _refuse_foreign(target: Path, named: Path) -> bool:
-    """Whether an earlier gallery is there; an error when it is something else."""
+def check_place(named: Path) -> bool:
+    """Whether an earlier page is there; an error when it is something else, or no page can be there."""
+    target = Path(os.path.realpath(named))
     shown = safe_name(str(named))
     try:
         if not target.is_file():
@@ -89,7 +90,7 @@ def _refuse_foreign(target: Path, named: Path) -> bool:
         ) from error
     if f'<meta name="generator" content="{MARKER}">'.encode() not in start:
         raise RetrievalError(
-            f"{shown} exists and is not a gallery of this program, so it was left as it is. "
+            f"{shown} exists and is not a page of this program, so it was left as it is. "
             "Name another file with --html FILE, or move that one away."
         )
     return True

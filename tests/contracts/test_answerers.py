@@ -92,7 +92,6 @@ def answerer(spec: str, loaded: dict[str, Answerer]) -> Answerer:
         if not spec.startswith("local"):
             return found
         loaded[spec] = found
-    loaded[spec].spent()
     return loaded[spec]
 
 
@@ -177,17 +176,20 @@ def test_a_draft_is_text_about_what_was_found(answerer: Answerer) -> None:
 
 def test_a_check_has_a_verdict_or_none_for_each_claim(answerer: Answerer) -> None:
     claims = [("It is red", sights()[0]), (EVIL, sights()[1]), ("", sights()[2])]
-    found = answerer.check(claims)
+    found = answerer.check(inquiry("What is it?"), claims)
     assert len(found) == 3
     assert all(value is None or 0 <= value <= 1 for value in found)
-    assert answerer.check([]) == []
+    assert answerer.check(inquiry("What is it?"), []) == []
 
 
-def test_what_was_spent_is_told_once(answerer: Answerer, spec: str) -> None:
-    answerer.look(inquiry("What is it?"), PLAN, sights())
-    spent, after = answerer.spent(), answerer.spent()
-    assert (spent.calls, spent.tokens > 0) == ((0, False) if spec == RULES else (3, True))
-    assert (after.calls, after.tokens, after.prompt_tokens) == (0, 0, 0)
+def test_what_was_spent_is_told_to_the_question_that_it_was_spent_on(answerer: Answerer, spec: str) -> None:
+    one, other = inquiry("What is it?"), inquiry("What is it?")
+    answerer.look(one, PLAN, sights())
+    answerer.look(other, PLAN, sights()[:1])
+    answerer.check(one, [("It is red", sights()[0])])
+    spent = [asked.ledger.cost for asked in (one, other)]
+    assert [cost.calls for cost in spent] == ([0, 0] if spec == RULES else [4, 1])
+    assert [cost.tokens > 0 for cost in spent] == [spec != RULES] * 2
 
 
 @pytest.mark.parametrize(
@@ -201,6 +203,28 @@ def test_whatever_answers_every_citation_is_a_picture_of_the_library(
         answer = opened.ask(question, answerer=answerer, seconds=30)
     assert holds_together(answer)
     assert all(known[citation.image_id] == citation.path for citation in answer.citations)
+
+
+def test_examples_that_only_a_model_can_use_are_never_left_out_in_silence(
+    catalog: Path, answerer: Answerer, spec: str
+) -> None:
+    with Catalog(catalog) as opened:
+        shown = [(Image.new("RGB", (30, 30)), "a black wall")]
+        answer = opened.ask("What is red?", answerer=answerer, examples=shown, seconds=30)
+        without = opened.ask("What is red?", answerer=answerer, seconds=30)
+    assert any("examples were not used" in note for note in answer.notes) == (spec == RULES)
+    assert not any("examples" in note for note in without.notes)
+
+
+def test_a_draft_is_told_as_it_comes_to_whoever_asked(catalog: Path, answerer: Answerer, spec: str) -> None:
+    first, second = list[str](), list[str]()
+    with Catalog(catalog) as opened:
+        for heard in (first, second):
+            answer = opened.ask("What is red?", answerer=answerer, on_text=heard.append, seconds=30)
+    assert first == second
+    if spec == "endpoint":
+        assert "".join(first).startswith("It is red")
+        assert answer.text.startswith("It is red")
 
 
 def holds_together(answer: Answer) -> bool:

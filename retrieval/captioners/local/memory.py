@@ -28,7 +28,9 @@ LONGEST_HEADER = 100 << 20
 def choices(device: str) -> list[torch.dtype]:
     """The number formats to try on a device, the one we want most first."""
     if device == "cuda":
-        return [torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16]
+        # A card that only imitates bfloat16 does so at a crawl.
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return [torch.bfloat16 if native else torch.float16]
     if device == "mps":
         return [torch.float16]
     return [torch.float32, torch.bfloat16] if _computes_bf16() else [torch.float32]
@@ -50,8 +52,9 @@ def weight_count(found: Checkpoint) -> int | None:
 def free_memory(device: str) -> int | None:
     """Bytes that a model could take on a device now; None where the machine does not say."""
     if device == "cuda":
-        free, _ = torch.cuda.mem_get_info()
-        return int(free)
+        with suppress(RuntimeError):
+            return int(torch.cuda.mem_get_info()[0])
+        return None
     free_here = [amount for amount in (_available(), _allowed()) if amount is not None]
     if free_here:
         return min(free_here)

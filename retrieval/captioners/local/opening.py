@@ -6,14 +6,14 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, GenerationConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 from retrieval import checkpoints
 from retrieval.captioners.known import LOCAL_USE
 from retrieval.captioners.local.memory import choices, free_memory, lacking, weight_count
 from retrieval.captioners.local.wording import Wording
-from retrieval.checkpoints.loading import load_model, load_part, refused
+from retrieval.checkpoints.loading import load_model, load_part, placed, refused
 from retrieval.errors import MissingDependency, ModelUnavailable
 
 if TYPE_CHECKING:
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 KIND = "a model that looks at pictures and speaks"
 LONGEST = {"cpu": 512, "mps": 1024, "cuda": 1024}
 """The longer side at which pictures are shown: what a model makes of more costs far more than it tells."""
+
+PICTURES = "the settings of how pictures are prepared (preprocessor_config.json)"
+PREPARING = ("preprocessor_config.json", "processor_config.json")
+WORDS = "the tokenizer (tokenizer.json)"
+READING = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
 
 
 class Opened(NamedTuple):
@@ -40,14 +45,10 @@ class Opened(NamedTuple):
 def opened(found: Checkpoint, device: str) -> Opened:
     """A checkpoint's model and processor; refused where it is of another kind or does not fit."""
     _check_kind(found)
+    _check_parts(found)
     processor = _part(found)
     if not getattr(processor, "image_processor", None) or not getattr(processor, "tokenizer", None):
-        raise refused(
-            found,
-            KIND,
-            "its folder lacks the settings of how pictures are prepared (preprocessor_config.json)",
-            LOCAL_USE,
-        )
+        raise _lacks(found, PICTURES)
     device, dtype = _fitting(found, device)
     longest = LONGEST.get(device, LONGEST["cpu"])
     _show_at(processor.image_processor, longest)
@@ -63,9 +64,8 @@ def opened(found: Checkpoint, device: str) -> Opened:
     model.generation_config = GenerationConfig()
     text = model.config.get_text_config()
     reads = getattr(text, "max_position_embeddings", None)
-    return Opened(
-        model.to(device).eval(), processor, wording, torch.device(device), dtype, longest, ends, reads
-    )
+    model = placed(model, found, KIND, LOCAL_USE, device)
+    return Opened(model, processor, wording, torch.device(device), dtype, longest, ends, reads)
 
 
 def _check_kind(found: Checkpoint) -> None:
@@ -80,12 +80,28 @@ def _check_kind(found: Checkpoint) -> None:
             LOCAL_USE,
         )
     if kind in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
+        settings = load_part(AutoConfig, found, KIND, LOCAL_USE)
+        if settings.is_encoder_decoder:
+            # What such a model says is no continuation of its prompt.
+            why = f"it is a model of the kind '{kind}', which is not asked in chats"
+            raise refused(found, KIND, why, LOCAL_USE)
         return
     if "auto_map" in json.loads((found.folder / checkpoints.CONFIG).read_text("utf-8")):
         why = f"it is of the kind '{kind}' and wants code of its own to be run, which is never done"
     else:
         why = f"it is a model of the kind '{kind}', which does not speak of pictures"
     raise refused(found, KIND, why, LOCAL_USE)
+
+
+def _check_parts(found: Checkpoint) -> None:
+    """Said here, because what transformers says of a missing file speaks of its hub, at length."""
+    for what, names in ((PICTURES, PREPARING), (WORDS, READING)):
+        if not any((found.folder / name).is_file() for name in names):
+            raise _lacks(found, what)
+
+
+def _lacks(found: Checkpoint, what: str) -> ModelUnavailable:
+    return refused(found, KIND, f"its folder lacks {what}", LOCAL_USE)
 
 
 def _part(found: Checkpoint) -> Any:

@@ -26,17 +26,6 @@ TAIL = 16
 """So many last tokens are read for the mark of another speaker."""
 
 
-FULL = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
-"""How torch says on each device that memory is full."""
-
-
-def is_full(error: BaseException) -> bool:
-    """Whether a model failed for want of memory, so that fewer at a time may do."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in FULL)
-
-
 class TimeUp(Exception):
     """The time of a reply is over in the middle of a step."""
 
@@ -60,6 +49,18 @@ class Clock:
             raise TimeUp
 
 
+class Sound(LogitsProcessor):  # type: ignore[misc]
+    """Stops a model whose numbers have left their range: it would repeat one mark, as if it answered."""
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> Any:  # noqa: ARG002
+        if bool(scores.isnan().any()):
+            raise RuntimeError(
+                "it computes no numbers any more; its weights are damaged, or too large for the format "
+                "they are computed in"
+            )
+        return scores
+
+
 class Drawn(LogitsProcessor):  # type: ignore[misc]
     """Draws the next token by a seed of its own: the same for a chat alone and among others.
 
@@ -76,11 +77,11 @@ class Drawn(LogitsProcessor):  # type: ignore[misc]
 
 
 def drawing(temperature: float, seed: int) -> LogitsProcessorList:
-    """What makes a model's choice one by chance; nothing at temperature 0."""
+    """What a model's scores go through: a check, and what makes its choice one by chance above 0."""
     if temperature <= 0:
-        return LogitsProcessorList()
+        return LogitsProcessorList([Sound()])
     return LogitsProcessorList(
-        [TemperatureLogitsWarper(float(temperature)), TopPLogitsWarper(NUCLEUS), Drawn(seed)]
+        [Sound(), TemperatureLogitsWarper(float(temperature)), TopPLogitsWarper(NUCLEUS), Drawn(seed)]
     )
 
 

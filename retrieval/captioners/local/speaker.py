@@ -12,9 +12,9 @@ import torch
 from retrieval import checkpoints
 from retrieval.captioners.known import LOCAL_USE
 from retrieval.captioners.local.opening import Opened, opened
-from retrieval.captioners.local.saying import TAIL, Clock, Hearing, drawing, is_full, say
+from retrieval.captioners.local.saying import TAIL, Clock, Hearing, drawing, say
 from retrieval.captioners.local.seeing import seen
-from retrieval.checkpoints.loading import best_device, quiet
+from retrieval.checkpoints.loading import best_device, is_full, quiet
 from retrieval.errors import ModelError
 from retrieval.speech import Reply
 
@@ -204,7 +204,8 @@ class LocalSpeaker:
         with self._loading:
             if self._opened is None:
                 model = opened(self._fetched(), self._device)
-                self._device = model.device.type
+                if model.device.type != self._device:
+                    self._device, self._size = model.device.type, CPU_BATCH
                 self._opened = model, Clock(model.model)
             return self._opened
 

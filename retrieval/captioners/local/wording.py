@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 # Words that no template holds and that every tokenizer can read.
 _SYSTEM, _FIRST, _REPLY, _SECOND = "Qsystemq", "Qfirstq", "Qreplyq", "Qsecondq"
+_WORDS = re.compile("|".join((_SYSTEM, _FIRST, _REPLY, _SECOND)))
+_SPEAKER = re.compile(r"(?<![\w<|])([A-Za-z]+):\s*\Z")
+"""How a template says in plain words whose turn begins: `USER: `."""
+_FENCE = re.compile(r"\[/?[A-Z_]+\]|<{1,2}/?\|?\w+\|?>{1,2}")
+"""Marks that a tokenizer may read as any other text: `[/INST]`, `<<SYS>>`."""
 
 Part = str | Image.Image
 Said = tuple[str, list[Part]]
@@ -54,10 +59,11 @@ class Wording:
         first = self._tokenizer.bos_token or self._tokenizer.eos_token or ""
         self._first = "" if self._tokenizer("")["input_ids"] else str(first)
         self._system = self._manner != "plain" and self._knows_system()
-        before, between = self._around() if self._manner != "plain" else ("", "")
-        self.marks = sorted(set(re.findall(r"(?<![\w<|])([A-Za-z]+):", before + between)))
+        around, between = self._around() if self._manner != "plain" else ([], "")
+        self.marks = sorted({mark for piece in around for mark in _SPEAKER.findall(piece)})
         self.turn_end = self._first_special(between)
-        self.plain = Plain(self._tokenizer, self.marks, written)
+        fences = {mark for piece in around for mark in _FENCE.findall(piece)}
+        self.plain = Plain(self._tokenizer, self.marks, [*written, *fences])
 
     def prompt(self, chat: Chat) -> Prompt:
         """A chat as one text, and its pictures in the order of their places in it."""
@@ -137,14 +143,15 @@ class Wording:
     def _knows_system(self) -> bool:
         return _SYSTEM in self._tried([("system", [_SYSTEM]), ("user", [_FIRST])])
 
-    def _around(self) -> tuple[str, str]:
-        """What the template writes before a user's words, and from the end of a reply to the next turn."""
+    def _around(self) -> tuple[list[str], str]:
+        """What the template itself writes around each side's words, and from a reply to the next turn."""
         chat: list[Said] = [("user", [_FIRST]), ("assistant", [_REPLY]), ("user", [_SECOND])]
-        text = self._tried(chat)
-        first = self._tried([("user", [_FIRST])])
-        if not all(text.count(word) == 1 for word in (_FIRST, _REPLY, _SECOND)):
-            return first.partition(_FIRST)[2], ""
-        return text.partition(_REPLY)[0], text.partition(_REPLY)[2].partition(_SECOND)[0]
+        pieces = _WORDS.split(self._tried(chat))
+        whole = len(pieces) == len(chat) + 1
+        around = pieces if whole else _WORDS.split(self._tried(chat[:1]))
+        if self._system:
+            around += _WORDS.split(self._tried([("system", [_SYSTEM]), *chat[:1]]))
+        return around, pieces[2] if whole else ""
 
     def _tried(self, turns: list[Said], *, manner: str | None = None) -> str:
         """What the template makes of a chat; empty where it refuses it, which a template may do anyhow."""
