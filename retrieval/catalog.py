@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from retrieval.config import ASK_LIMIT, ASK_SECONDS, DEFAULT_LIMIT, RERANK_DEPTH, RERANK_SECONDS, Location
 from retrieval.db import reads
 from retrieval.errors import QueryError
+from retrieval.pictures import Pictures
 from retrieval.state import State
 from retrieval.stores import cache
 from retrieval.types import Failure, Hits, Status, TextHits, path_fields
@@ -53,6 +54,7 @@ class Catalog:
         readonly: bool = False,
     ) -> None:
         self.state = State(place, encoder=encoder, create=create, readonly=readonly)
+        self._pictures = Pictures(self.state)
 
     def __enter__(self) -> Catalog:
         return self
@@ -325,6 +327,17 @@ class Catalog:
         from retrieval.groups import groups
 
         return groups(self.state, k, where=where)
+
+    @property
+    def pictures(self) -> Pictures:
+        """The pictures themselves: `pictures.get(id)`, `pictures.list(order="newest")`."""
+        return self._pictures
+
+    def thumbnail(self, image_id: int, size: int = 320) -> bytes:
+        """A picture of the catalog as a small JPEG, upright; kept in the catalog's cache."""
+        from retrieval.thumbnails import thumbnail
+
+        return thumbnail(self.state, self.pictures.get(image_id), size)
 
     @property
     def tags(self) -> Tags:

@@ -31,12 +31,13 @@ from mcp_types import CallToolResult
 from PIL import Image
 
 from indexer import IndexReport, index_folder
+from retrieval.access import Guard, check_access
+from retrieval.calls import Calls, CallTimeout
 from retrieval.catalog import Catalog
 from retrieval.commands.mcp import mcp as mcp_command
 from retrieval.errors import QueryError
 from retrieval.mcp import create_server, reading
-from retrieval.mcp.calls import Calls, CallTimeout
-from retrieval.mcp.http import Guard, check_access
+from retrieval.mcp.http import _refused
 from retrieval.mcp.library import Where
 from retrieval.mcp.results import DATA, plain
 from retrieval.mcp.server import LibraryServer
@@ -881,19 +882,19 @@ def test_http_wants_its_own_name_its_own_pages_and_its_token(kept: Path, tmp_pat
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.4", "::", "example.org"])
 def test_an_address_for_others_takes_a_token(host: str) -> None:
     with pytest.raises(QueryError, match="takes a token there"):
-        check_access(host, None)
-    check_access(host, TOKEN)
+        check_access(host, None, given_as="$TOKEN")
+    check_access(host, TOKEN, given_as="$TOKEN")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "[::1]", "127.8.8.8"])
 def test_its_own_machine_takes_none(host: str) -> None:
-    check_access(host, None)
+    check_access(host, None, given_as="$TOKEN")
 
 
 @pytest.mark.parametrize("token", ["short", "", "ä" * 20, "with a\nnewline in it"])
 def test_a_token_that_could_be_guessed_or_sent_is_refused(token: str) -> None:
     with pytest.raises(QueryError, match="at least 16 characters"):
-        check_access("127.0.0.1", token)
+        check_access("127.0.0.1", token, given_as="$TOKEN")
 
 
 def test_twice_the_same_header_is_refused() -> None:
@@ -903,7 +904,7 @@ def test_twice_the_same_header_is_refused() -> None:
         reached.append(1)
 
     async def statuses() -> list[int]:
-        guard, seen = Guard(app, hosts=frozenset({"localhost:1"}), token=TOKEN), list[int]()
+        guard, seen = Guard(app, hosts=frozenset({"localhost:1"}), token=TOKEN, refused=_refused), list[int]()
 
         async def send(event: Any) -> None:
             if event["type"] == "http.response.start":
@@ -920,7 +921,7 @@ def test_twice_the_same_header_is_refused() -> None:
             [own, mine, (b"origin", b"null")],
             [own, mine],
         ):
-            await guard({"type": "http", "headers": headers, "method": "GET"}, receive, send)
+            await guard({"type": "http", "headers": headers, "method": "GET", "path": "/"}, receive, send)
         return seen
 
     assert asyncio.run(statuses()) == [421, 401, 421, 403]

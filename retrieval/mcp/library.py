@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from retrieval.calls import Calls
 from retrieval.catalog import Catalog
 from retrieval.db import reads
 from retrieval.errors import ImageUnreadable, QueryError
-from retrieval.mcp.calls import Calls
 from retrieval.mcp.results import small_jpeg
 from retrieval.query.filters import MAX_TAGS, MAX_TEXT, Filter
 from retrieval.types import Failure, path_fields

@@ -1,4 +1,4 @@
-"""What tools have to do, away from the loop that speaks the protocol."""
+"""Blocking work of a server, away from the loop that speaks its protocol."""
 
 from __future__ import annotations
 
@@ -19,6 +19,12 @@ class CallTimeout(RetrievalError):
     """A call was given up because it took too long."""
 
 
+class Overloaded(RetrievalError):
+    """More calls wait than will be done in a bearable time; `seconds` is when to come again."""
+
+    seconds = 2
+
+
 class Calls:
     """Runs blocking work in threads, a few at a time.
 
@@ -28,10 +34,20 @@ class Calls:
     of the process either.
     """
 
-    def __init__(self, at_once: int = AT_ONCE) -> None:
+    def __init__(self, at_once: int = AT_ONCE, *, waiting: int | None = None) -> None:
         self._places = asyncio.Semaphore(at_once)
+        self._most_waiting = waiting
+        self._waiting = 0
         self._running = 0
         self._lock = threading.Lock()
+
+    @property
+    def waiting(self) -> int:
+        return self._waiting
+
+    @property
+    def running(self) -> int:
+        return self._running
 
     @property
     def busy(self) -> bool:
@@ -39,7 +55,12 @@ class Calls:
         return self._running > 0
 
     async def run(self, work: Callable[[], T], *, seconds: float) -> T:
-        """What `work` returns or raises; `CallTimeout` after `seconds`, waiting for a place included."""
+        """What `work` returns or raises; `CallTimeout` after `seconds`, waiting for a place included.
+
+        With as many waiting already as may, `Overloaded` at once.
+        """
+        if self._places.locked() and self._most_waiting is not None and self._waiting >= self._most_waiting:
+            raise Overloaded("The server has too much to do now. Try again in a moment.")
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
 
@@ -64,7 +85,11 @@ class Calls:
 
         try:
             async with asyncio.timeout(seconds):
-                await self._places.acquire()
+                self._waiting += 1
+                try:
+                    await self._places.acquire()
+                finally:
+                    self._waiting -= 1
                 with self._lock:
                     self._running += 1
                 try:

@@ -1,0 +1,167 @@
+"""The pictures of a catalog themselves: what is known of one, lists of them, and small versions of them."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from retrieval.db import pictures as db
+from retrieval.db.circumstances import FILE_TIME
+from retrieval.errors import QueryError
+from retrieval.types import path_fields
+
+if TYPE_CHECKING:
+    from retrieval.db.pictures import Order, PictureRow
+    from retrieval.query.filters import Filter
+    from retrieval.state import State
+
+T = TypeVar("T")
+
+
+class NoSuchPicture(QueryError):
+    """The catalog has no picture by that id or path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One picture of the catalog, as its row says."""
+
+    image_id: int
+    path: Path
+    width: int
+    height: int
+    bytes: int
+    format: str
+    mtime_ns: int
+    content_hash: str
+    missing: bool = False
+    """Its file is gone; the row waits for it to return."""
+    taken_at: str | None = None
+    taken_source: str | None = None
+    camera: str | None = None
+    lens: str | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+    title: str | None = None
+    description: str | None = None
+    keywords: tuple[str, ...] = ()
+
+    @property
+    def dated(self) -> bool:
+        """Whether it is known when the picture itself was taken."""
+        return self.taken_at is not None and self.taken_source != FILE_TIME
+
+    def as_dict(self) -> dict[str, Any]:
+        row: dict[str, Any] = {
+            "image_id": self.image_id,
+            **path_fields(self.path),
+            "width": self.width,
+            "height": self.height,
+            "bytes": self.bytes,
+            "format": self.format,
+            "missing": self.missing,
+        }
+        told = ("taken_at", "taken_source", "camera", "lens", "latitude", "longitude", "title", "description")
+        row.update((name, value) for name in told if (value := getattr(self, name)) is not None)
+        return {**row, "keywords": list(self.keywords)} if self.keywords else row
+
+
+class Listed(list[T]):
+    """A part of a longer list; `total` is how long the whole one is."""
+
+    def __init__(self, items: Iterable[T] = (), *, total: int = 0) -> None:
+        super().__init__(items)
+        self.total = total
+
+
+@dataclass(slots=True)
+class _Orders:
+    """The ids of one moment of the catalog, in the orders that were asked for."""
+
+    moment: int | None
+    ids: dict[str, Any] = field(default_factory=dict)
+
+
+class Pictures:
+    """Lists of a catalog's pictures, and single ones. Safe to use from several threads."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._orders = _Orders(None)
+        self._lock = threading.Lock()
+
+    def get(self, image_id: int) -> Picture:
+        """One picture, also while its file is gone."""
+        with self._state.snapshot() as reader:
+            rows = db.picture_rows(reader, [image_id])
+        if image_id not in rows:
+            raise NoSuchPicture(f"The catalog has no picture {image_id}. It may have been forgotten since.")
+        return _picture(rows[image_id])
+
+    def list(
+        self, *, where: Filter | None = None, order: Order = "newest", limit: int = 100, offset: int = 0
+    ) -> Listed[Picture]:
+        """Pictures that may be seen, from `offset` on, and how many there are in all."""
+        if order not in db.ORDERS:
+            raise QueryError(f"Pictures are in the order {', '.join(db.ORDERS)}, not '{order}'.")
+        if limit < 1 or offset < 0:
+            raise QueryError("A list takes at least 1 picture, from its start or a later one.")
+        ids = self._ids(order, where)
+        chosen = [int(one) for one in ids[offset : offset + limit]]
+        with self._state.snapshot() as reader:
+            rows = db.picture_rows(reader, chosen)
+        return Listed((_picture(rows[one]) for one in chosen if one in rows), total=len(ids))
+
+    def of(self, image_ids: Sequence[int]) -> dict[int, Picture]:
+        """Those of the pictures that are in the catalog, by id."""
+        with self._state.snapshot() as reader:
+            return {key: _picture(row) for key, row in db.picture_rows(reader, image_ids).items()}
+
+    def months(self, *, where: Filter | None = None) -> dict[str, int]:
+        """How many pictures were taken in each month, `2023-07`; those of unknown date are left out."""
+        among = None if not where else [int(one) for one in self._state.passing(where)]
+        with self._state.snapshot() as reader:
+            return db.months(reader, among)
+
+    def _ids(self, order: Order, where: Filter | None) -> Any:
+        import numpy as np
+
+        with self._state.snapshot() as reader:
+            moment = self._state.moment()
+            if moment is None or self._orders.moment != moment:
+                self._orders = _Orders(moment)
+            ids = self._orders.ids.get(order)
+            if ids is None:
+                ids = self._orders.ids[order] = np.array(db.ordered(reader, order), np.int64)
+            if not where:
+                return ids
+            return ids[np.isin(ids, self._state.passing(where))]
+
+
+def _picture(row: PictureRow) -> Picture:
+    make, model = (row.camera_make or "").strip(), (row.camera_model or "").strip()
+    camera = model if model.casefold().startswith(make.casefold()) else f"{make} {model}".strip()
+    return Picture(
+        image_id=row.id,
+        path=Path(os.fsdecode(row.path)),
+        width=row.width,
+        height=row.height,
+        bytes=row.size,
+        format=row.format,
+        mtime_ns=row.mtime_ns,
+        content_hash=row.content_hash.hex(),
+        missing=row.missing_at is not None,
+        taken_at=row.taken_at,
+        taken_source=row.taken_source,
+        camera=camera or None,
+        lens=row.lens,
+        latitude=row.latitude,
+        longitude=row.longitude,
+        title=row.title,
+        description=row.description,
+        keywords=row.keywords,
+    )

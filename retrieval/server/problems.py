@@ -1,0 +1,119 @@
+"""What goes wrong, as problem details (RFC 9457): a status, a sentence, and what helps."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from retrieval import errors
+from retrieval.access import Refusal
+from retrieval.calls import CallTimeout, Overloaded
+from retrieval.pictures import NoSuchPicture
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI, Request
+    from starlette.types import ASGIApp
+
+MEDIA = "application/problem+json"
+AGAIN = 5
+"""Seconds after which to try again where the catalog is busy."""
+SHOWN = 8
+"""Of wrong parameters so many are told."""
+_STATUS: tuple[tuple[type[errors.RetrievalError], int], ...] = (
+    (NoSuchPicture, 404),
+    (Overloaded, 503),
+    (CallTimeout, 504),
+    (errors.CatalogBusy, 503),
+    (errors.CatalogUnwritable, 507),
+    (errors.EncoderMismatch, 409),
+    (errors.CatalogError, 503),
+    (errors.UnknownModel, 422),
+    (errors.MissingDependency, 501),
+    (errors.ModelError, 503),
+    (errors.QueryError, 422),
+    (errors.ImageTooLarge, 413),
+    (errors.ImageError, 422),
+    (errors.RetrievalError, 500),
+)
+log = logging.getLogger(__name__)
+
+
+class Problem(JSONResponse):
+    """A failure as its one JSON object."""
+
+    media_type = MEDIA
+
+    def __init__(
+        self, status: int, detail: str, *, headers: Mapping[str, str] | None = None, **more: Any
+    ) -> None:
+        title = HTTPStatus(status).phrase
+        said = detail.encode("utf-8", "replace").decode("utf-8")
+        content = {"type": "about:blank", "title": title, "status": status, "detail": said, **more}
+        super().__init__(content, status, dict(headers or {}))
+
+
+def problem_of(error: errors.RetrievalError) -> Problem:
+    """What an error of the library is over HTTP."""
+    status = next(status for kind, status in _STATUS if isinstance(error, kind))
+    headers: dict[str, str] = {}
+    if isinstance(error, Overloaded):
+        headers["Retry-After"] = str(error.seconds)
+    elif isinstance(error, errors.CatalogBusy):
+        headers["Retry-After"] = str(AGAIN)
+    more: dict[str, Any] = {}
+    detail = str(error)
+    if isinstance(error, errors.QueryError) and error.query is not None:
+        # The caret is for terminals; a page marks the place by itself.
+        detail, more["query"], more["at"] = str(error.args[0]), error.query, error.at
+    if isinstance(error, errors.ImageError):
+        more["reason"] = error.reason
+    return Problem(status, detail, headers=headers, **more)
+
+
+def refused(refusal: Refusal) -> ASGIApp:
+    return Problem(refusal.status, refusal.sentence, headers=refusal.headers)
+
+
+def crashed(path: str, error: Exception) -> Problem:
+    """The answer to a fault of this program.
+
+    Not the error's own words, here and in the log: they might hold what nobody should read.
+    """
+    frames = traceback.extract_tb(error.__traceback__)[:-5:-1]
+    where = " < ".join(f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames)
+    log.error("%s failed: %s at %s", ascii(path), type(error).__name__, where)
+    return Problem(
+        500, "This failed for a reason that is no fault of the request. The server's log says where."
+    )
+
+
+def tell_problems(app: FastAPI) -> None:
+    """Make every failure of an app a problem of the same shape."""
+
+    async def ours(_: Request, error: Exception) -> Problem:
+        assert isinstance(error, errors.RetrievalError)
+        return problem_of(error)
+
+    async def wrong(_: Request, error: Exception) -> Problem:
+        assert isinstance(error, RequestValidationError)
+        found = [
+            {"where": ".".join(str(part) for part in one["loc"]), "what": one["msg"]}
+            for one in error.errors()
+        ]
+        told = "; ".join(f"{one['where']}: {one['what']}" for one in found[:SHOWN])
+        return Problem(422, f"The request cannot be understood. {told}.", errors=found[:SHOWN])
+
+    async def http(_: Request, error: Exception) -> Problem:
+        assert isinstance(error, HTTPException)
+        return Problem(error.status_code, str(error.detail), headers=error.headers)
+
+    app.add_exception_handler(errors.RetrievalError, ours)
+    app.add_exception_handler(RequestValidationError, wrong)
+    app.add_exception_handler(HTTPException, http)
