@@ -45,6 +45,7 @@ LATE: dict[str, str] = {
     "groups": "retrieval.commands.groups:groups",
     "match": "retrieval.commands.match:match",
     "mcp": "retrieval.commands.mcp:mcp",
+    "serve": "retrieval.commands.serve:serve",
     "similar": "retrieval.commands.similar:similar",
     "tag": "retrieval.commands.tag:tag",
     "texts": "retrieval.commands.texts:texts",

@@ -1,0 +1,64 @@
+"""The `serve` command: the library in a browser, and over HTTP."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+
+import click
+
+from retrieval.commands.options import catalog_option
+
+PORT = 7788
+
+
+@click.command(short_help="Look through the library in a browser.")
+@catalog_option
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="HOST", help="Where to serve.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, metavar="PORT",
+    help="0 takes a free one.",
+)  # fmt: skip
+@click.option(
+    "--token", envvar="SEARCH_TOKEN", show_envvar=True, metavar="TOKEN",
+    help="What everybody has to bring; 'new' makes one. Needed beyond this machine.",
+)  # fmt: skip
+@click.option("--read-only", "readonly", is_flag=True, help="Change nothing in the catalog.")
+@click.option("--answerer", metavar="NAME", help="What answers questions: rules, local, endpoint.")
+@click.option("--captioner", metavar="NAME", help="What describes pictures: describer, local, blip, endpoint.")
+@click.option("--open", "browse", is_flag=True, help="Open a browser there.")
+def serve(
+    catalog: str | None,
+    host: str,
+    port: int,
+    token: str | None,
+    readonly: bool,
+    answerer: str | None,
+    captioner: str | None,
+    browse: bool,
+) -> None:
+    """Serve the library as a web page, and as an API.
+
+    It is for this machine alone unless there is a token. Ctrl-C ends it.
+
+    \b
+    search serve --open
+    search serve --host 0.0.0.0 --token new
+    """
+    from retrieval.catalog import Catalog
+    from retrieval.server.serving import serve as run
+    from retrieval.server.settings import Settings
+
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    made = token == "new"
+    if made:
+        token = secrets.token_urlsafe(24)
+
+    def ready(address: str) -> None:
+        click.echo(f"Serving {address}{f'?token={token}' if made else ''}  Ctrl-C ends it.", err=True)
+        if browse:
+            click.launch(f"{address}?token={token}" if token else address)
+
+    with Catalog(catalog, readonly=readonly) as opened:
+        settings = Settings(opened, token=token, readonly=readonly, answerer=answerer, captioner=captioner)
+        run(settings, host=host, port=port, ready=ready)
