@@ -1,0 +1,175 @@
+// The library by month, or what a search found.
+
+import { Problem, newest } from "../api.js";
+import { h } from "../dom.js";
+import { judge } from "../feedback.js";
+import { any } from "../filters.js";
+import { Grid } from "../grid.js";
+import { reached } from "../gridkeys.js";
+import { say } from "../notes.js";
+import { NOTHING, back, go, state } from "../router.js";
+import { sourceOf } from "../source.js";
+import { emptyLibrary, failed, nothingLike, nothingPasses, waiting } from "../states.js";
+import { asked, headOf, partsOf } from "../sections.js";
+
+export function mount(root, first) {
+  const one = newest();
+  let now = first;
+  let source = null;
+  let grid = null;
+  let head = null;
+  let more = false;
+  const foot = h("div");
+
+  function begin() {
+    if (source && grid) source.scroll = scrollY;
+    grid?.end();
+    grid = null;
+    more = false;
+    source = sourceOf(now);
+    document.title = asked(now) ? `${asked(now)} · Pictures` : "Pictures";
+    if (source.started) {
+      draw();
+      scrollTo(0, source.scroll);
+      return;
+    }
+    scrollTo(0, 0);
+    root.replaceChildren(headOf(now, null), waiting());
+    root.setAttribute("aria-busy", "true");
+    const wanted = source;
+    one(() => wanted.more()).then(() => draw({ tell: true }), (problem) => broken(problem));
+  }
+
+  function broken(problem) {
+    if (!(problem instanceof Problem)) throw problem;
+    root.removeAttribute("aria-busy");
+    root.replaceChildren(headOf(now, null), failed(problem, () => begin()));
+    say(problem.message);
+  }
+
+  function draw({ tell = false } = {}) {
+    root.removeAttribute("aria-busy");
+    head = headOf(now, source);
+    if (!source.all.length) {
+      grid?.end();
+      grid = null;
+      root.replaceChildren(head, nothing());
+      say("No pictures.");
+      return;
+    }
+    grid?.end();
+    const weak = source.done && !source.items.length ? nothingLike(now) : "";
+    root.replaceChildren(head, weak);
+    grid = new Grid(root, { open: (id) => go({ open: id }), near: next, label: asked(now) || "All pictures" });
+    root.append(foot);
+    grid.show(partsOf(now, source));
+    listed();
+    if (tell) say(weak ? weak.textContent : head.textContent);
+  }
+
+  /** What lies over the view, the viewer, may want to know of it. */
+  const listed = () => document.dispatchEvent(new CustomEvent("listed"));
+
+  function nothing() {
+    if (any(now.filters)) return nothingPasses(() => go({ filters: { tag: [] } }));
+    return emptyLibrary(() => {
+      source.forget();
+      begin();
+    });
+  }
+
+  /** The end comes near: read on. */
+  function next() {
+    if (more || source.done || !grid) return;
+    more = true;
+    const mine = source;
+    foot.replaceChildren(waiting({ few: true }));
+    const settled = (then) => (value) => {
+      if (mine !== source) return;
+      foot.replaceChildren();
+      then(value);
+    };
+    mine.more().then(settled(() => {
+      more = false;
+      const fresh = headOf(now, source);
+      head.replaceWith(fresh);
+      head = fresh;
+      grid.show(partsOf(now, source));
+      listed();
+    }), settled((problem) => {
+      foot.replaceChildren(failed(problem, () => { more = false; next(); }));
+    }));
+  }
+
+  function move(event) {
+    const from = grid.hasFocus() ? grid.current : null;
+    const id = from === null ? grid.firstSeen() : reached(grid, event.key, from);
+    if (id === null) return;
+    event.preventDefault();
+    grid.focusOn(id);
+  }
+
+  const leaves = {
+    s: (id) => go({ ...NOTHING, like: id, filters: now.filters }),
+    x: (id) => judge(id, false, { leave: () => left(id) }),
+    m: (id) => judge(id, true),
+    i: (id) => go({ open: id }),
+  };
+
+  function key(event) {
+    if (event.key === "Escape") {
+      if (asked(now) || any(now.filters)) back(NOTHING);
+      return;
+    }
+    if (!grid) return;
+    if (/^(Arrow|Home$|End$|Page)/.test(event.key)) move(event);
+    else if (grid.hasFocus() && Object.hasOwn(leaves, event.key)) leaves[event.key](grid.current);
+  }
+
+  /** A picture that is to be seen no more here; its neighbour takes its place. */
+  function left(id) {
+    const focused = grid?.hasFocus();
+    const neighbour = reached(grid, "ArrowRight", id) ?? reached(grid, "ArrowLeft", id);
+    const mine = source;
+    const restore = mine.drop(id);
+    const again = () => {
+      if (mine !== source) return;
+      if (source.all.length && grid) grid.show(partsOf(now, source));
+      else draw();
+      listed();
+    };
+    again();
+    if (focused && neighbour !== null) grid.focusOn(neighbour);
+    return () => {
+      restore();
+      again();
+    };
+  }
+
+  begin();
+  return {
+    update(next, before) {
+      const opened = before?.open ?? null;
+      now = next;
+      if (!before) source.forget();
+      if (sourceOf(next) !== source) begin();
+      else if (opened && !next.open) {
+        grid?.fit();
+        grid?.focusOn(opened);
+      }
+    },
+    key,
+    left,
+    around: () => source && {
+      list: source.all,
+      more: () => (source.done ? Promise.resolve(null) : source.more().then(() => {
+        grid?.show(partsOf(state(), source));
+        return source.all;
+      })),
+      total: source.total ?? (source.done ? source.all.length : null),
+    },
+    end() {
+      grid?.end();
+    },
+  };
+}

@@ -1,0 +1,435 @@
+"""The page in a real browser, over a real server process."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from PIL import Image
+
+from indexer import index_folder
+from retrieval import Catalog
+from tests.conftest import ROOT, draw
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="Chromium is not installed; on Debian: apt-get install chromium"
+)
+sync_api = pytest.importorskip(
+    "playwright.sync_api", reason="Playwright is not installed: pip install playwright"
+)
+FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+DESK = {"width": 1280, "height": 800}
+PHONE = {"width": 390, "height": 844}
+HOSTILE = "<img src=x onerror=alert(1)>.png"
+EXIF_TAKEN = 36867
+TILES = ".tile > a"
+
+
+def write_photos(folder: Path) -> None:
+    """Wide and tall pictures of a few colours, and many grey ones of a year before."""
+    for number in range(6):
+        draw(folder / "trip" / f"red-{number}.jpg", "red", size=(90, 60), mark=number + 1, quality=90)
+        draw(folder / "trip" / f"blue-{number}.jpg", "blue", size=(60, 90), mark=number + 1, quality=90)
+    draw(folder / "trip" / HOSTILE, "green", size=(80, 60))
+    (folder / "gray").mkdir()
+    exif = Image.Exif()
+    for number in range(400):
+        exif.get_ifd(0x8769)[EXIF_TAKEN] = f"2021:{1 + number % 12:02}:03 10:00:00"
+        picture = Image.new("RGB", (30 + number % 7 * 5, 40), (100 + number % 50,) * 3)
+        picture.save(folder / "gray" / f"{number:04}.jpg", exif=exif)
+
+
+def started(catalog: Path, caches: Path) -> tuple[subprocess.Popen[str], str]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cli", "serve", "--port", "0", "--catalog", str(catalog)],
+        cwd=ROOT, stderr=subprocess.PIPE, text=True, env={**os.environ, "SEARCH_CACHE": str(caches)},
+    )  # fmt: skip
+    assert process.stderr is not None
+    said = process.stderr.readline()
+    found = re.search(r"http://127\.0\.0\.1:\d+", said)
+    if not found:
+        process.kill()
+        said += process.communicate()[1]
+    assert found, said
+    return process, found[0]
+
+
+def ended(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, caches: Path) -> Iterator[str]:
+    """The address of a server over the drawn pictures."""
+    folder = tmp_path_factory.mktemp("page")
+    write_photos(folder / "photos")
+    index_folder(folder / "catalog", [folder / "photos"], model="toy", workers=1)
+    process, address = started(folder / "catalog", caches)
+    yield address
+    ended(process)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        yield opened
+        opened.close()
+
+
+class Opens:
+    """Opens the page, and notes whatever goes wrong in it or would leave the machine."""
+
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self._contexts: list[Any] = []
+        self.wrong: list[str] = []
+
+    def __call__(self, address: str, **options: Any) -> Page:
+        context = self._browser.new_context(**{"viewport": DESK, "locale": "en-GB", **options})
+        context.set_default_timeout(8000)
+        self._contexts.append(context)
+        page = context.new_page()
+        own = "{0.scheme}://{0.netloc}/".format(urlsplit(address))
+        inside = (own, "blob:", "data:")
+        page.on(
+            "console",
+            lambda said: self.wrong.append(said.text) if said.type in ("error", "warning") else None,
+        )
+        page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        page.on("request", lambda sent: None if sent.url.startswith(inside) else self.wrong.append(sent.url))
+        page.goto(address)
+        return page
+
+    def close(self) -> None:
+        for context in self._contexts:
+            context.close()
+
+
+@pytest.fixture
+def opens(browser: Browser) -> Iterator[Opens]:
+    """At the end nothing may have gone wrong."""
+    opening = Opens(browser)
+    yield opening
+    opening.close()
+    assert opening.wrong == []
+
+
+def asked(page: Page) -> dict[str, list[str]]:
+    return parse_qs(urlsplit(page.url).query)
+
+
+def names(page: Page) -> list[str]:
+    """Of the pictures in the grid, as they are read aloud, in their order."""
+    page.wait_for_selector(TILES)
+    said: list[str] = page.eval_on_selector_all(
+        ".tile",
+        "tiles => tiles.sort((a, b) => a.ariaPosInSet - b.ariaPosInSet).map(tile => tile.querySelector('img').alt)",
+    )
+    return said
+
+
+def focused(page: Page) -> int:
+    found: int = page.evaluate("Number(document.activeElement.dataset.id)")
+    return found
+
+
+def search(page: Page, words: str) -> None:
+    page.fill("#q", words)
+    page.press("#q", "Enter")
+    page.wait_for_function(
+        "words => document.querySelector('h1')?.textContent.includes(words) && !document.querySelector('[aria-busy]')",
+        arg=words,
+    )
+
+
+def settled(page: Page, expression: str, argument: Any = None) -> None:
+    page.wait_for_function(expression, arg=argument)
+
+
+def test_words_find_pictures_and_a_line_shows_where_good_ones_end(home: str, opens: Opens) -> None:
+    page = opens(home)
+    search(page, "red")
+    found = names(page)
+    assert all(name.startswith("red-") for name in found[:6])
+    assert "% match" in found[0]
+    assert page.text_content(".part.line h2") == "Here the good matches end. What comes closest:"
+    assert page.locator(".part:not(.line) .tile").count() == 6
+    assert page.locator(".part.line .tile.far").count() > 0
+    assert asked(page) == {"q": ["red"]}
+    assert "red" in page.title()
+    settled(page, "document.querySelector('#live').textContent.includes('6 pictures')")
+
+
+def test_library_is_shown_by_month_with_few_elements_however_far_one_scrolls(home: str, opens: Opens) -> None:
+    page = opens(home)
+    page.wait_for_selector(TILES)
+    assert page.text_content("h1 .count") == "413 pictures"
+    for _ in range(60):
+        page.mouse.wheel(0, 1500)
+        if page.evaluate("document.querySelector('[aria-posinset=\"413\"]') !== null"):
+            break
+        settled(
+            page, "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))"
+        )
+    page.wait_for_selector('[aria-posinset="413"]')
+    assert page.locator(".tile").count() < 200
+    assert "January 2021" in page.locator(".part h2").all_text_contents()[-1]
+    assert page.locator("img.here").count() > 0
+
+
+def test_address_holds_the_state_for_back_reload_and_sharing(home: str, opens: Opens) -> None:
+    page = opens(home)
+    search(page, "red")
+    search(page, "blue")
+    page.go_back()
+    settled(page, "document.querySelector('h1').textContent.includes('red')")
+    assert page.input_value("#q") == "red"
+    page.go_forward()
+    settled(page, "document.querySelector('h1').textContent.includes('blue')")
+    page.reload()
+    assert names(page)[0].startswith("blue-")
+    page.click(TILES)
+    page.wait_for_selector("dialog.viewer[open]")
+    shared = opens(page.url)
+    shared.wait_for_selector("dialog.viewer[open] .facts")
+    settled(shared, "document.querySelector('.viewer .place').textContent.startsWith('1 of')")
+
+
+def test_closing_a_picture_returns_to_where_it_was_left(home: str, opens: Opens) -> None:
+    page = opens(f"{home}/?q=red")
+    page.locator(TILES).nth(1).click()
+    page.wait_for_selector(".viewer .facts")
+    first = asked(page)["open"]
+    page.keyboard.press("ArrowRight")
+    settled(page, "first => new URLSearchParams(location.search).get('open') !== first", first[0])
+    moved = int(asked(page)["open"][0])
+    page.keyboard.press("Escape")
+    settled(page, "!document.querySelector('dialog.viewer[open]')")
+    assert "open" not in asked(page)
+    settled(page, "id => Number(document.activeElement.dataset.id) === id", moved)
+    page.go_back()
+    settled(page, "location.search === '' || !location.search.includes('open')")
+
+
+def test_similar_pictures_come_from_the_viewer(home: str, opens: Opens) -> None:
+    page = opens(f"{home}/?q=blue")
+    page.click(TILES)
+    page.wait_for_selector(".viewer .strip img")
+    opened = asked(page)["open"]
+    page.keyboard.press("s")
+    page.wait_for_selector("#asked .chip img")
+    assert asked(page) == {"like": opened}
+    assert all(name.startswith("blue-") for name in names(page)[:5])
+
+
+def test_filters_narrow_and_their_chips_take_them_away(home: str, opens: Opens) -> None:
+    page = opens(home)
+    page.click("button[aria-label=Filters]")
+    page.check("input[name=orientation][value=portrait]", force=True)
+    page.fill("input[name=after]", "2022")
+    page.click("text=Show these")
+    settled(page, "document.querySelector('h1').textContent.includes('portrait')")
+    assert asked(page) == {"orientation": ["portrait"], "after": ["2022"]}
+    assert all(name.startswith("blue-") for name in names(page))
+    page.click("button[aria-label='Take the filter from 2022 away']")
+    settled(page, "!location.search.includes('after')")
+    assert page.locator("#asked .chip").count() == 1
+
+
+def test_terms_can_be_turned_and_taken_away(home: str, opens: Opens) -> None:
+    page = opens(home)
+    search(page, "red + blue")
+    page.click("button[aria-label='blue is looked for. Push it away']")
+    settled(page, "document.querySelector('#q').value === 'red - blue'")
+    assert asked(page)["q"] == ["red - blue"]
+    page.click("button[aria-label='Take blue away']")
+    settled(page, "document.querySelector('#q').value === 'red'")
+
+
+def test_dropped_picture_is_searched_with_and_outlives_a_reload(
+    home: str, opens: Opens, tmp_path: Path
+) -> None:
+    page = opens(home)
+    page.wait_for_selector(TILES)
+    data = base64.b64encode(draw(tmp_path / "mine.png", "red", mark=9).read_bytes()).decode()
+    page.evaluate(
+        """data => {
+          const bytes = Uint8Array.from(atob(data), one => one.charCodeAt(0));
+          const transfer = new DataTransfer();
+          transfer.items.add(new File([bytes], "mine.png", { type: "image/png" }));
+          for (const name of ["dragenter", "dragover", "drop"])
+            document.body.dispatchEvent(new DragEvent(name, { bubbles: true, cancelable: true, dataTransfer: transfer }));
+        }""",
+        data,
+    )
+    page.wait_for_selector("#asked .chip img")
+    settled(
+        page,
+        "document.querySelector('h1').textContent.includes('Like your picture') && document.querySelector('.tile')",
+    )
+    assert names(page)[0].startswith("red-")
+    page.reload()
+    settled(page, "document.querySelector('#asked .chip').textContent.includes('mine.png')")
+    assert names(page)[0].startswith("red-")
+
+
+def test_keys_alone_find_open_and_leave_a_picture(home: str, opens: Opens) -> None:
+    page = opens(home)
+    page.wait_for_selector(TILES)
+    page.keyboard.press("/")
+    page.keyboard.type("blue")
+    page.keyboard.press("Enter")
+    settled(
+        page, "document.querySelector('h1').textContent.includes('blue') && document.querySelector('.tile')"
+    )
+    page.keyboard.press("ArrowDown")
+    first = focused(page)
+    page.keyboard.press("ArrowRight")
+    assert focused(page) != first
+    page.keyboard.press("End")
+    last = focused(page)
+    page.keyboard.press("Home")
+    assert focused(page) == first != last
+    page.keyboard.press("ArrowDown")
+    below = page.evaluate("document.activeElement.getBoundingClientRect().top")
+    page.keyboard.press("ArrowUp")
+    assert page.evaluate("document.activeElement.getBoundingClientRect().top") < below
+    page.keyboard.press("Enter")
+    page.wait_for_selector("dialog.viewer[open] .facts")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.closest('dialog') !== null")
+    page.keyboard.press("Escape")
+    settled(page, "id => Number(document.activeElement.dataset.id) === id", first)
+    page.keyboard.press("s")
+    settled(page, "location.search.includes('like=')")
+    page.keyboard.press("Escape")
+    settled(page, "location.search === '?q=blue'")
+    page.keyboard.press("Escape")
+    settled(page, "location.search === ''")
+    page.keyboard.press("?")
+    page.wait_for_selector("dialog.sheet[open]")
+
+
+def test_not_this_leaves_a_picture_out_until_it_is_undone(home: str, opens: Opens) -> None:
+    page = opens(f"{home}/?q=blue+red")
+    before = names(page)
+    page.keyboard.press("ArrowRight")
+    gone = focused(page)
+    page.keyboard.press("x")
+    settled(page, "id => !document.querySelector(`[data-id='${id}']`)", gone)
+    page.click(".toast button")
+    page.wait_for_selector(f"[data-id='{gone}']")
+    assert names(page) == before
+    told = page.evaluate("fetch('/api/v1/feedback').then(answer => answer.json())")
+    assert told == {"feedback": []}
+
+
+def test_names_of_files_are_never_read_as_markup(home: str, opens: Opens) -> None:
+    page = opens(f"{home}/?q=green")
+    page.click(TILES)
+    page.wait_for_selector(".viewer .facts")
+    assert page.text_content(".panel h2") == HOSTILE
+    assert page.locator("img[src=x]").count() == 0
+
+
+def test_query_that_is_none_is_told_in_a_sentence(home: str, opens: Opens) -> None:
+    page = opens(home)
+    search(page, "red +")
+    assert "Nothing follows this +" in (page.text_content("[role=alert]") or "")
+    assert page.text_content("[role=alert] mark") == "+"
+    opens.wrong.clear()  # a browser notes each 4xx in its console
+
+
+def test_lost_server_is_told_and_asked_again(home: str, opens: Opens) -> None:
+    page = opens(home)
+    page.route("**/api/v1/search?*", lambda route: route.abort())
+    search(page, "red")
+    assert "The server does not answer" in (page.text_content("[role=alert]") or "")
+    page.unroute("**/api/v1/search?*")
+    page.click("text=Try again")
+    assert names(page)[0].startswith("red-")
+    opens.wrong.clear()
+
+
+def test_empty_library_says_what_to_do(tmp_path: Path, caches: Path, opens: Opens) -> None:
+    Catalog(tmp_path / "empty", encoder="toy", create=True).close()
+    process, address = started(tmp_path / "empty", caches)
+    try:
+        page = opens(address)
+        page.wait_for_selector(".state")
+        assert "search index ~/Pictures" in (page.text_content(".state code") or "")
+    finally:
+        ended(process)
+
+
+def test_chosen_theme_is_kept(home: str, opens: Opens) -> None:
+    page = opens(home, color_scheme="light")
+    paper = "getComputedStyle(document.body).color"
+    light = page.evaluate(paper)
+    for _ in range(2):
+        page.click("[aria-label^='Colours:']")
+    assert page.evaluate(paper) != light
+    page.reload()
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    assert page.evaluate(paper) != light
+
+
+STATES: dict[str, tuple[str, str]] = {
+    "library": ("/", TILES),
+    "found": ("/?q=red+-+blue&orientation=landscape", TILES),
+    "viewer": ("/?q=red&open=1", ".viewer .strip img"),
+    "filters": ("/?q=red", TILES),
+}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+def test_nothing_stands_in_anybodys_way(home: str, opens: Opens, scheme: str, size: dict[str, int]) -> None:
+    axe = pytest.importorskip(
+        "axe_playwright_python", reason="axe-core is not installed: pip install axe-playwright-python"
+    )
+    script = (files(axe) / "axe.min.js").read_text("utf-8")
+    page = opens(home, color_scheme=scheme, viewport=size, bypass_csp=True, reduced_motion="reduce")
+    for name, (address, sign) in STATES.items():
+        page.goto(home + address)
+        page.wait_for_selector(sign)
+        if name == "filters":
+            page.click("button[aria-label=Filters]")
+        page.add_script_tag(content=script)
+        rules = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+        found = page.evaluate("rules => axe.run(document, rules)", rules)
+        told = [
+            (name, one["id"], one["impact"], [node["html"][:120] for node in one["nodes"]][:3])
+            for one in found["violations"]
+        ]
+        assert told == []
+        # Nothing is wider than the window, and nothing to press is too small.
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        small = page.eval_on_selector_all(
+            "button, a, select",
+            """all => all.filter(one => one.checkVisibility({ visibilityProperty: true }) && !one.closest('dd, p'))
+              .map(one => [one.outerHTML.slice(0, 90), one.getBoundingClientRect()])
+              .filter(([, box]) => box.width && box.right > 0 && box.bottom > 0 && (box.width < 24 || box.height < 24))
+              .map(([html]) => html)""",
+        )
+        assert small == []
