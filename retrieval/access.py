@@ -8,7 +8,6 @@ import os
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING
 
 from retrieval.errors import QueryError, RetrievalError
@@ -40,8 +39,11 @@ class Guard:
 
     A page in a browser can send requests to a server on the same machine: its `Origin` and
     `Sec-Fetch-Site` give it away, and its `Host` where it came through a name that was made
-    to point here. With `token`, each request has to bring it as well, in `Authorization` or in
-    the `cookie` of that name; `open_to_all` are paths that need none. `hosts` of None are any.
+    to point here. With `token`, each request has to bring it as well, in `Authorization`, or
+    what `kept_token` makes of it in the `cookie` of that name; `open_to_all` are paths that
+    need none. `hosts` are the names that the server goes by, with their ports. Of None, any
+    will do with a token; without one only those of this machine, and only from this machine.
+    `refused` makes the answer to whoever is not let through.
     """
 
     def __init__(
@@ -56,7 +58,7 @@ class Guard:
     ) -> None:
         self._app = app
         self._hosts = hosts
-        self._token = None if token is None else token.encode("ascii")
+        self._token = token
         self._refused = refused
         self._cookie = cookie
         self._open = open_to_all
@@ -74,16 +76,22 @@ class Guard:
             return [value for key, value in scope["headers"] if key == name]
 
         hosts = [value.decode("latin-1").lower() for value in of(b"host")]
-        if len(hosts) != 1 or (self._hosts is not None and hosts[0] not in self._hosts):
+        if len(hosts) != 1 or not self._goes_by(hosts[0], scope):
             return Refusal(421, "This server does not go by that name.")
         own = {f"{scheme}://{hosts[0]}" for scheme in ("http", "https")}
         foreign = any(value.decode("latin-1").lower() not in own for value in of(b"origin"))
         site = {value.decode("latin-1").lower() for value in of(b"sec-fetch-site")}
         # A link that leads here from another page is followed by the person, and shows that page nothing.
-        followed = scope["method"] == "GET" and of(b"sec-fetch-mode") == [b"navigate"]
+        followed = (
+            scope["method"] in ("GET", "HEAD")
+            and of(b"sec-fetch-mode") == [b"navigate"]
+            and set(of(b"sec-fetch-dest")) <= {b"document"}
+        )
         if foreign or (not followed and not site.isdisjoint(FOREIGN)):
             return Refusal(403, "Pages of other sites may not use this server.")
-        if self._token is None or scope["path"] in self._open or self._brought(of):
+        if self._token is None:
+            return _from_afar(scope)
+        if scope["path"] in self._open or brought(scope, self._token, self._cookie):
             return None
         return Refusal(
             401,
@@ -91,19 +99,66 @@ class Guard:
             {"WWW-Authenticate": "Bearer"},
         )
 
-    def _brought(self, of: Callable[[bytes], list[bytes]]) -> bool:
-        assert self._token is not None
-        given = of(b"authorization")
-        if given:
-            return len(given) == 1 and hmac.compare_digest(given[0], b"Bearer " + self._token)
-        if self._cookie is None:
-            return False
-        try:
-            cookies = SimpleCookie("; ".join(value.decode("latin-1") for value in of(b"cookie")))
-        except CookieError:
-            return False
-        kept = cookies.get(self._cookie)
-        return kept is not None and hmac.compare_digest(kept.value.encode("latin-1", "replace"), self._token)
+    def _goes_by(self, host: str, scope: Scope) -> bool:
+        if self._hosts is not None:
+            return host in self._hosts
+        if self._token is not None:
+            return True
+        name = _without_port(host)
+        if name == "localhost" or is_loopback(name):
+            return True
+        # Whoever calls the app inside its own process names it freely: what listens at an
+        # address has that address here, and no page of a browser can make it say a name.
+        listens = (scope.get("server") or ("", None))[0]
+        return name == listens.lower() and not _is_address(name)
+
+
+def _from_afar(scope: Scope) -> Refusal | None:
+    """Without a token this machine alone is served, whatever address somebody made the app listen at."""
+    peer = (scope.get("client") or ("", None))[0]
+    if _is_address(peer) and not is_loopback(peer):
+        return Refusal(403, "Without a token this server is for its own machine alone.")
+    return None
+
+
+def _without_port(host: str) -> str:
+    name, _, port = host.rpartition(":")
+    return name if port.isdigit() and name else host
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def brought(scope: Scope, token: str, cookie: str | None) -> bool:
+    """Whether a request brings the token; a wrong header is not made good by a cookie."""
+    given = [value for key, value in scope["headers"] if key == b"authorization"]
+    if given:
+        scheme, _, value = given[0].partition(b" ")
+        return len(given) == 1 and scheme.lower() == b"bearer" and same(value, token)
+    if cookie is None:
+        return False
+    return any(
+        same(value, kept_token(token))
+        for key, header in scope["headers"]
+        if key == b"cookie"
+        for name, _, value in (part.strip().partition(b"=") for part in header.split(b";"))
+        if name == cookie.encode("ascii")
+    )
+
+
+def kept_token(token: str) -> str:
+    """What a browser keeps in place of the token, which cannot be had from it."""
+    return hmac.new(token.encode("utf-8"), b"kept by a browser", "sha256").hexdigest()
+
+
+def same(given: bytes, wanted: str) -> bool:
+    """Whether the two are equal, in a time that does not tell how far they are."""
+    return hmac.compare_digest(given, wanted.encode("utf-8"))
 
 
 def check_access(host: str, token: str | None, *, given_as: str) -> None:

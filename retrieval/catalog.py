@@ -392,6 +392,11 @@ class Catalog:
                 db_bytes=reader.size(),
             )
 
+    def counts(self) -> dict[str, int]:
+        """How many `images`, `missing`, `failures` and `texts` there are."""
+        with self.state.snapshot() as reader:
+            return reads.counts(reader)
+
     def failures(self) -> list[Failure]:
         """The files that could not be indexed, by path."""
         with self.state.lock:

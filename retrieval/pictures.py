@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from retrieval.db import pictures as db
+from retrieval.db import reads
 from retrieval.db.circumstances import FILE_TIME
-from retrieval.errors import QueryError
-from retrieval.types import path_fields
+from retrieval.errors import ImageUnreadable, QueryError
+from retrieval.types import clamped_ns, path_fields, under
 
 if TYPE_CHECKING:
     from retrieval.db.pictures import Order, PictureRow
@@ -24,6 +26,12 @@ T = TypeVar("T")
 
 class NoSuchPicture(QueryError):
     """The catalog has no picture by that id or path."""
+
+
+class PictureGone(ImageUnreadable):
+    """What a picture's row names is no file that could be shown for it."""
+
+    reason = "unreadable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +62,10 @@ class Picture:
     def dated(self) -> bool:
         """Whether it is known when the picture itself was taken."""
         return self.taken_at is not None and self.taken_source != FILE_TIME
+
+    def is_as_indexed(self, status: os.stat_result) -> bool:
+        """Whether a file is, as far as its size and time tell, the one that was indexed."""
+        return (status.st_size, clamped_ns(status.st_mtime_ns)) == (self.bytes, self.mtime_ns)
 
     def as_dict(self) -> dict[str, Any]:
         row: dict[str, Any] = {
@@ -120,6 +132,47 @@ class Pictures:
         """Those of the pictures that are in the catalog, by id."""
         with self._state.snapshot() as reader:
             return {key: _picture(row) for key, row in db.picture_rows(reader, image_ids).items()}
+
+    def open_file(self, picture: Picture) -> BinaryIO:
+        """The picture's own file, opened for reading.
+
+        What stands at its path by now must lie in an indexed folder, or be the very file that
+        was indexed, where a link led to it: a link that came later shows nothing from elsewhere.
+        What is no regular file is refused, and never waited for.
+        """
+        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        try:
+            file = open(picture.path, "rb", opener=lambda path, _: os.open(path, flags))  # noqa: SIM115
+        except (OSError, ValueError) as error:
+            raise self._gone(picture) from error
+        try:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise self._gone(picture)
+            if not picture.is_as_indexed(status) and not self._inside(picture.path, status):
+                raise self._gone(picture)
+        except BaseException:
+            file.close()
+            raise
+        return file
+
+    def _gone(self, picture: Picture) -> PictureGone:
+        return PictureGone(
+            f"The file of picture {picture.image_id} is gone, or is no picture of its folder any more."
+        )
+
+    def _inside(self, path: Path, opened: os.stat_result) -> bool:
+        """Whether the opened file really lies in a folder that is indexed."""
+        with self._state.lock:
+            roots = reads.roots(self._state.reader)
+        real = os.path.realpath(os.fsencode(path))
+        try:
+            if not os.path.samestat(os.stat(real), opened):
+                return False
+        except OSError:
+            return False
+        spans = (under(os.path.realpath(root)) for root in roots)
+        return any(low <= real < high for low, high in spans)
 
     def months(self, *, where: Filter | None = None) -> dict[str, int]:
         """How many pictures were taken in each month, `2023-07`; those of unknown date are left out."""

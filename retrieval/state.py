@@ -42,6 +42,10 @@ if TYPE_CHECKING:
 KEPT_MASKS = 4
 
 
+class CatalogEmpty(CatalogError):
+    """Nothing was indexed yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """One moment of the catalog: its vectors, which of them may be found, and which may be seen.
@@ -129,7 +133,7 @@ class State:
         with self.lock:
             info = reads.active_encoder(self.reader)
         if info is None:
-            raise CatalogError(
+            raise CatalogEmpty(
                 f"The catalog at {self.location.name} holds no pictures yet. Index some: search index PATH"
             )
         return info
@@ -230,6 +234,11 @@ class State:
         if self.reader.dialect != "sqlite":
             return None
         return int(self.reader.rows("PRAGMA data_version")[0][0])
+
+    def moment_now(self) -> int | None:
+        """The same, of a caller who is in no snapshot."""
+        with self.snapshot():
+            return self.moment()
 
     def passing(self, where: Filter) -> NDArray[np.int64]:
         """The ids of the pictures that a filter lets through, in order; to be called inside a snapshot."""

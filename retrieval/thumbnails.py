@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retrieval.errors import ImageUnreadable
-from retrieval.types import Failure, clamped_ns
+from retrieval.pictures import Pictures
+from retrieval.types import Failure
 
 if TYPE_CHECKING:
     from retrieval.pictures import Picture
@@ -38,9 +39,10 @@ def thumbnail(state: State, picture: Picture, size: int) -> bytes:
         data = kept.read_bytes()
         if data[:2] == b"\xff\xd8" and data[-2:] == b"\xff\xd9":
             return data
-    same = _same(picture)
+    with Pictures(state).open_file(picture) as file:
+        before = os.fstat(file.fileno())
     data = _made(picture.path, size)
-    if same and not state.readonly:
+    if picture.is_as_indexed(before) and _same(picture) and not state.readonly:
         _keep(kept, data)
     return data
 
@@ -60,7 +62,7 @@ def _same(picture: Picture) -> bool:
         status = os.stat(picture.path)
     except OSError:
         return False
-    return (status.st_size, clamped_ns(status.st_mtime_ns)) == (picture.bytes, picture.mtime_ns)
+    return picture.is_as_indexed(status)
 
 
 def _place(state: State, picture: Picture, size: int) -> Path:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from retrieval import config
 from retrieval.config import ASK_LIMIT, ASK_SECONDS
-from retrieval.errors import CatalogError, QueryError
+from retrieval.errors import QueryError
 
 if TYPE_CHECKING:
     from retrieval.explain import Explanation
@@ -152,12 +152,13 @@ def _seconds(seconds: float) -> float:
 
 def _not_empty(state: State) -> None:
     from retrieval.db import reads
+    from retrieval.state import CatalogEmpty
 
     state.active()
     with state.lock:
         count = reads.counts(state.reader)["images"]
     if not count:
-        raise CatalogError(
+        raise CatalogEmpty(
             f"The catalog at {state.location.name} holds no pictures now. Index some: search index PATH"
         )
 

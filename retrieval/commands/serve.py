@@ -25,7 +25,9 @@ PORT = 7788
 )  # fmt: skip
 @click.option("--read-only", "readonly", is_flag=True, help="Change nothing in the catalog.")
 @click.option("--answerer", metavar="NAME", help="What answers questions: rules, local, endpoint.")
-@click.option("--captioner", metavar="NAME", help="What describes pictures: describer, local, blip, endpoint.")
+@click.option(
+    "--captioner", metavar="NAME", help="What describes pictures: describer, local, blip, endpoint."
+)
 @click.option("--open", "browse", is_flag=True, help="Open a browser there.")
 def serve(
     catalog: str | None,

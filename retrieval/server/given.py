@@ -7,10 +7,12 @@ import base64
 import binascii
 import hashlib
 import json
+import os
 from typing import Annotated, Literal
 
 from fastapi import Depends, Path, Query, UploadFile
 from PIL import Image
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from retrieval.errors import ImageTooLarge, QueryError
 from retrieval.images import load_image, open_image
@@ -24,8 +26,19 @@ MAX_OFFSET = 20_000
 MAX_UPLOAD = 20 << 20
 MAX_PIXELS = 50_000_000
 MAX_PICTURES = 4
-NAME = Annotated[str | None, Query(min_length=1, max_length=MAX_TEXT)]
 
+
+def sound(text: str | None) -> str | None:
+    """The text, if it has nothing in it that databases and file systems choke on."""
+    if text is not None and "\0" in text:
+        raise ValueError("There is a NUL in it.")
+    return text
+
+
+Sound = AfterValidator(sound)
+NAME = Annotated[str | None, Query(min_length=1, max_length=MAX_TEXT), Sound]
+
+PictureId = Annotated[int, Field(ge=1, le=MAX_ID)]
 ImageId = Annotated[int, Path(ge=1, le=MAX_ID, description="The picture's id.", examples=[7])]
 Words = Annotated[
     str,
@@ -35,19 +48,25 @@ Words = Annotated[
         description="What the pictures show. Terms can be added and taken away with ' + ' and ' - '.",
         examples=["two dogs in the snow"],
     ),
+    Sound,
 ]
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="At most so many.")]
-Start = Annotated[str | None, Query(max_length=512, description="`next` of the page before.")]
-
+Start = Annotated[str | None, Query(alias="cursor", max_length=512, description="`next` of the page before.")]
 
 Folder = Annotated[
-    str | None, Query(alias="in", min_length=1, max_length=4096, description="Below this folder.")
+    str | None, Query(alias="in", min_length=1, max_length=4096, description="Below this folder."), Sound
 ]
 After = Annotated[
-    str | None, Query(max_length=32, description="Taken then or later: 2023, 2023-07 or 2023-07-15.")
+    str | None,
+    Query(
+        max_length=32, description="Taken then or later: 2023, 2023-07 or 2023-07-15.", examples=["2023-07"]
+    ),
+    Sound,
 ]
-Before = Annotated[str | None, Query(max_length=32, description="Taken earlier than that.")]
-Tags = Annotated[list[str] | None, Query(max_length=MAX_TAGS, description="Has all of these tags.")]
+Before = Annotated[str | None, Query(max_length=32, description="Taken earlier than that."), Sound]
+Tag = Annotated[str, Field(min_length=1, max_length=MAX_TEXT), Sound]
+Tags = Annotated[list[Tag] | None, Query(max_length=MAX_TAGS, description="Has all of these tags.")]
+Orientation = Literal["landscape", "portrait", "square"]
 
 
 def _where(
@@ -56,14 +75,12 @@ def _where(
     before: Before = None,
     camera: Annotated[NAME, Query(description="Camera make or model contains this.")] = None,
     near: Annotated[NAME, Query(description="A town, a country, or LAT,LON,KM.")] = None,
-    orientation: Annotated[Literal["landscape", "portrait", "square"] | None, Query()] = None,
+    orientation: Annotated[Orientation | None, Query(description="Which way it lies.")] = None,
     min_size: Annotated[NAME, Query(description="1000 (longer side), 1920x1080 or 12MP.")] = None,
     type: Annotated[NAME, Query(description="jpeg, png, heic, raw ...; several with commas.")] = None,
     tag: Tags = None,
 ) -> Filter:
-    if any(len(name) > MAX_TEXT for name in tag or ()):
-        raise QueryError(f"A tag has at most {MAX_TEXT} characters.")
-    return Filter(
+    found = Filter(
         folder=folder,
         after=after,
         before=before,
@@ -74,9 +91,57 @@ def _where(
         type=type,
         tags=tuple(tag or ()),
     )
+    return _whole(found)
+
+
+def _whole(where: Filter) -> Filter:
+    """The filter, if its folder says by itself where it is: this process has a place of its own."""
+    folder = where.folder
+    if folder is not None and not os.path.isabs(os.path.expanduser(folder)):
+        raise QueryError(f"The folder of a filter is given by its whole path, not as '{folder}'.")
+    return where
 
 
 Where = Annotated[Filter, Depends(_where)]
+
+
+class Body(BaseModel):
+    """What comes as JSON; a name with a slip in it must not be passed over."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Conditions(Body):
+    """The same in a body: which pictures may be found at all."""
+
+    folder: Annotated[
+        Annotated[str, Field(min_length=1, max_length=4096), Sound] | None,
+        Field(alias="in", description="Below this folder."),
+    ] = None
+    after: Annotated[Annotated[str, Field(max_length=32), Sound] | None, Field(examples=["2023-07"])] = None
+    before: Annotated[str, Field(max_length=32), Sound] | None = None
+    camera: Tag | None = None
+    near: Tag | None = None
+    orientation: Orientation | None = None
+    min_size: Tag | None = None
+    type: Tag | None = None
+    tag: Annotated[tuple[Tag, ...], Field(max_length=MAX_TAGS)] = ()
+
+    @property
+    def where(self) -> Filter:
+        return _whole(
+            Filter(
+                folder=self.folder,
+                after=self.after,
+                before=self.before,
+                camera=self.camera,
+                near=self.near,
+                orientation=self.orientation,
+                min_size=self.min_size,
+                type=self.type,
+                tags=self.tag,
+            )
+        )
 
 
 def cursor(offset: int, *about: object) -> str:
@@ -108,11 +173,17 @@ async def opened(files: list[UploadFile]) -> list[bytes]:
         raise QueryError(f"At most {MAX_PICTURES} pictures are taken at once.")
     found = []
     for file in files:
-        data = await file.read(MAX_UPLOAD + 1)
-        if len(data) > MAX_UPLOAD:
+        if file.size is not None and file.size > MAX_UPLOAD:
             raise ImageTooLarge(f"A picture has at most {MAX_UPLOAD >> 20} MB.")
-        found.append(data)
+        found.append(await file.read(MAX_UPLOAD))
     return found
+
+
+async def one_opened(files: list[UploadFile]) -> bytes:
+    """The bytes of the one picture that came along."""
+    if len(files) != 1:
+        raise QueryError("This takes one picture, no less and no more.")
+    return (await opened(files))[0]
 
 
 def picture(data: bytes) -> Image.Image:

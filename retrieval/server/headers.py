@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from retrieval.server.problems import Problem, crashed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 POLICY = (
@@ -20,63 +22,121 @@ SAFE = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
+    # What the library holds is nobody else's: nothing between here and the browser keeps it.
+    "Cache-Control": "private, no-store",
 }
 MAX_BODY = 84 << 20
 """Four pictures of 20 MB, and what goes with them."""
+MAX_WORDS = 8 << 20
+"""What is no upload of pictures: the longest text that a catalog takes, with its escapes."""
+MULTIPART = b"multipart/form-data"
 
 
 class BodyTooLarge(Exception):
     """More came than a request may bring."""
 
 
-class Careful:
-    """Adds the headers that keep a browser careful, ends requests that bring too much, and tells crashes."""
+class _Enough(Exception):
+    """All is said that a HEAD asks for."""
 
-    def __init__(self, app: ASGIApp, *, max_body: int = MAX_BODY) -> None:
+
+class Careful:
+    """Adds the headers that keep a browser careful, ends requests that bring too much, and tells crashes.
+
+    A HEAD is a GET whose body is not sent, and not even made where it would go on for long.
+    """
+
+    def __init__(self, app: ASGIApp, *, max_body: int = MAX_BODY, max_words: int = MAX_WORDS) -> None:
         self._app = app
         self._max_body = max_body
+        self._max_words = max_words
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        came, started = 0, False
-
-        async def counted() -> Message:
-            nonlocal came
-            message = await receive()
-            if message["type"] == "http.request":
-                came += len(message.get("body", b""))
-                if came > self._max_body:
-                    raise BodyTooLarge
-            return message
-
-        async def guarded(message: Message) -> None:
-            nonlocal started
-            if message["type"] == "http.response.start":
-                started = True
-                present = {name.lower() for name, _ in message["headers"]}
-                message["headers"] = [
-                    *message["headers"],
-                    *(
-                        (name.lower().encode(), value.encode())
-                        for name, value in SAFE.items()
-                        if name.lower().encode() not in present
-                    ),
-                ]
-            await send(message)
-
-        length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-        too_much = Problem(413, f"A request brings at most {self._max_body >> 20} MB.")
-        if not length.isdigit() or int(length) > self._max_body:
-            await too_much(scope, receive, guarded)
+        kind = _header(scope, b"content-type")
+        most = self._max_body if kind.lower().startswith(MULTIPART) else self._max_words
+        exchange = _Exchange(receive, send, most=most, head=scope["method"] == "HEAD")
+        length = _header(scope, b"content-length") or b"0"
+        if not length.isdigit():
+            await Problem(400, "The length of the request is no number.")(scope, receive, exchange.send)
             return
+        if len(length) > 18 or int(length) > most:
+            await exchange.too_much(scope)
+            return
+        if exchange.head:
+            scope["method"] = "GET"
         try:
-            await self._app(scope, counted, guarded)
-        except BodyTooLarge:
-            if not started:
-                await too_much(scope, receive, guarded)
+            await self._app(scope, exchange.receive, exchange.send)
         except Exception as error:
+            if exchange.finished:
+                return
+            if exchange.too_large:
+                await exchange.too_much(scope)
+                return
             told = crashed(scope["path"], error)
-            if not started:
-                await told(scope, receive, guarded)
+            if not exchange.started:
+                await told(scope, receive, exchange.send)
+            return
+        if exchange.too_large and not exchange.started:
+            await exchange.too_much(scope)
+
+
+class _Exchange:
+    """One request and its answer on their way through."""
+
+    def __init__(self, receive: Receive, send: Send, *, most: int, head: bool) -> None:
+        self._receive = receive
+        self._send = send
+        self._most = most
+        self._came = 0
+        self.head = head
+        self.too_large = False
+        self.started = False
+        self.finished = False
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._came += len(message.get("body", b""))
+            if self._came > self._most:
+                self.too_large = True
+                raise BodyTooLarge
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            if self.too_large and message["status"] != 413:
+                raise BodyTooLarge  # whatever was made of the part that was read
+            self.started = True
+            message = {**message, "headers": _with_safe(message["headers"])}
+        elif self.head and message["type"] == "http.response.body":
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+            self.finished = True
+            raise _Enough
+        await self._send(message)
+
+    async def too_much(self, scope: Scope) -> None:
+        if not self.started:
+            said = Problem(413, f"A request brings at most {self._most >> 20} MB, this one more.")
+            self.head = False
+            await said(scope, self._receive, self.send)
+
+
+def _with_safe(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    present = {name.lower() for name, _ in headers}
+    more = ((name.lower().encode(), value.encode()) for name, value in SAFE.items())
+    return [*headers, *((name, value) for name, value in more if name not in present)]
+
+
+def _header(scope: Scope, wanted: bytes) -> bytes:
+    return next((bytes(value) for name, value in scope["headers"] if name == wanted), b"")
+
+
+def unchanged(asked: str | None, etag: str) -> bool:
+    """Whether an `If-None-Match` names the tag; weak or not does not matter for it."""
+    if asked is None:
+        return False
+    named = [one.strip().removeprefix("W/") for one in asked.split(",")]
+    return "*" in named or etag.removeprefix("W/") in named

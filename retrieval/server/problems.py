@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import traceback
 from collections.abc import Mapping
@@ -15,11 +16,25 @@ from starlette.exceptions import HTTPException
 from retrieval import errors
 from retrieval.access import Refusal
 from retrieval.calls import CallTimeout, Overloaded
-from retrieval.pictures import NoSuchPicture
+from retrieval.pictures import NoSuchPicture, PictureGone
+from retrieval.state import CatalogEmpty
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
     from starlette.types import ASGIApp
+
+
+class NotHere(errors.QueryError):
+    """There is nothing by that name."""
+
+
+class WritesRefused(errors.RetrievalError):
+    """The server was started for reading only."""
+
+
+class JobRunning(errors.RetrievalError):
+    """A second run of indexing cannot begin while one is at work."""
+
 
 MEDIA = "application/problem+json"
 AGAIN = 5
@@ -28,6 +43,11 @@ SHOWN = 8
 """Of wrong parameters so many are told."""
 _STATUS: tuple[tuple[type[errors.RetrievalError], int], ...] = (
     (NoSuchPicture, 404),
+    (NotHere, 404),
+    (PictureGone, 404),
+    (JobRunning, 409),
+    (WritesRefused, 403),
+    (CatalogEmpty, 409),
     (Overloaded, 503),
     (CallTimeout, 504),
     (errors.CatalogBusy, 503),
@@ -50,12 +70,15 @@ class Problem(JSONResponse):
 
     media_type = MEDIA
 
+    def render(self, content: Any) -> bytes:
+        # Names that were sent may hold what is no text.
+        return json.dumps(content, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
+
     def __init__(
         self, status: int, detail: str, *, headers: Mapping[str, str] | None = None, **more: Any
     ) -> None:
         title = HTTPStatus(status).phrase
-        said = detail.encode("utf-8", "replace").decode("utf-8")
-        content = {"type": "about:blank", "title": title, "status": status, "detail": said, **more}
+        content = {"type": "about:blank", "title": title, "status": status, "detail": detail, **more}
         super().__init__(content, status, dict(headers or {}))
 
 
@@ -65,9 +88,9 @@ def problem_of(error: errors.RetrievalError) -> Problem:
     headers: dict[str, str] = {}
     if isinstance(error, Overloaded):
         headers["Retry-After"] = str(error.seconds)
-    elif isinstance(error, errors.CatalogBusy):
+    elif isinstance(error, errors.CatalogBusy | errors.SchemaOutdated | CallTimeout):
         headers["Retry-After"] = str(AGAIN)
-    more: dict[str, Any] = {}
+    more: dict[str, Any] = {"kind": _kind(error)}
     detail = str(error)
     if isinstance(error, errors.QueryError) and error.query is not None:
         # The caret is for terminals; a page marks the place by itself.
@@ -75,6 +98,11 @@ def problem_of(error: errors.RetrievalError) -> Problem:
     if isinstance(error, errors.ImageError):
         more["reason"] = error.reason
     return Problem(status, detail, headers=headers, **more)
+
+
+def _kind(error: errors.RetrievalError) -> str:
+    """The nearest of the library's own errors, for clients that know them."""
+    return next(one.__name__ for one in type(error).__mro__ if one.__module__ == errors.__name__)
 
 
 def refused(refusal: Refusal) -> ASGIApp:
@@ -112,7 +140,14 @@ def tell_problems(app: FastAPI) -> None:
 
     async def http(_: Request, error: Exception) -> Problem:
         assert isinstance(error, HTTPException)
-        return Problem(error.status_code, str(error.detail), headers=error.headers)
+        detail = str(error.detail)
+        if error.status_code == 404 and detail == HTTPStatus.NOT_FOUND.phrase:
+            detail = "There is nothing at this address."
+        elif error.status_code == 405:
+            detail = "This address takes other methods only."
+        elif error.status_code == 400 and not detail.endswith("."):
+            detail = f"The request cannot be read. {detail}."
+        return Problem(error.status_code, detail, headers=error.headers)
 
     app.add_exception_handler(errors.RetrievalError, ours)
     app.add_exception_handler(RequestValidationError, wrong)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 
@@ -12,15 +15,22 @@ from retrieval.answers import load_answerer
 from retrieval.calls import Calls
 from retrieval.captioners import load_captioner
 from retrieval.config import cores
+from retrieval.server.jobs import Jobs
+from retrieval.server.problems import WritesRefused
 
 if TYPE_CHECKING:
     from retrieval.catalog import Catalog
     from retrieval.protocols import Answerer, Captioner
 
+T = TypeVar("T")
+
 WAITING = 64
 """Calls that may wait for a place; whoever comes then is told to come again."""
 QUICK = 16
-"""Places for what only reads rows and small files: none of it waits behind a model."""
+"""Places for what only reads rows: none of it waits behind a model."""
+REMEMBERED = 4
+SEEN = 512
+"""Small pictures that may wait to be made: a page that is scrolled asks for many at once."""
 
 
 @dataclass(slots=True, weakref_slot=True)
@@ -35,7 +45,35 @@ class Settings:
     captioner: str | None = None
     work: Calls = field(default_factory=lambda: Calls(max(2, cores()), waiting=WAITING))
     """Whatever asks a model."""
+    drawing: Calls = field(default_factory=lambda: Calls(max(2, cores()), waiting=SEEN))
+    """Whatever decodes a picture to show it."""
     quick: Calls = field(default_factory=lambda: Calls(QUICK, waiting=WAITING * 8))
+    writing: Calls = field(default_factory=lambda: Calls(1, waiting=WAITING))
+    """Whatever changes the catalog, one after the other: a second writer would be refused."""
+    ending: threading.Event = field(default_factory=threading.Event)
+    """Set when the server is to end: streams that would go on for ever end then."""
+
+
+class Memory:
+    """The last few answers that took long, each good for one moment of the catalog."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[Hashable, Any] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(self, key: Hashable, make: Callable[[], T], moment: int | None) -> T:
+        """What was made for this key, else `make`; without a moment nothing is kept."""
+        with self._lock:
+            if moment is not None and key in self._kept:
+                found: T = self._kept[key]
+                return found
+        made = make()
+        if moment is not None:
+            with self._lock:
+                self._kept[key] = made
+                while len(self._kept) > REMEMBERED:
+                    self._kept.popitem(last=False)
+        return made
 
 
 class Speakers:
@@ -43,13 +81,22 @@ class Speakers:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._lock = threading.Lock()
+
+    def answerer(self) -> Answerer:
+        with self._lock:
+            return self._answerer
+
+    def captioner(self) -> Captioner:
+        with self._lock:
+            return self._captioner
 
     @cached_property
-    def answerer(self) -> Answerer:
+    def _answerer(self) -> Answerer:
         return load_answerer(self._settings.answerer)
 
     @cached_property
-    def captioner(self) -> Captioner:
+    def _captioner(self) -> Captioner:
         return load_captioner(self._settings.captioner)
 
 
@@ -58,10 +105,31 @@ def _settings(request: Request) -> Settings:
     return found
 
 
+def _writable(request: Request) -> Settings:
+    found = _settings(request)
+    if found.readonly or found.catalog.readonly:
+        raise WritesRefused("This server only reads: it was started with --read-only.")
+    return found
+
+
 def _speakers(request: Request) -> Speakers:
     found: Speakers = request.app.state.speakers
     return found
 
 
+def _memory(request: Request) -> Memory:
+    found: Memory = request.app.state.memory
+    return found
+
+
+def _jobs(request: Request) -> Jobs:
+    found: Jobs = request.app.state.jobs
+    return found
+
+
 Served = Annotated[Settings, Depends(_settings)]
+Changed = Annotated[Settings, Depends(_writable)]
+"""The same, for what changes the catalog: refused where nothing may be."""
 Speaking = Annotated[Speakers, Depends(_speakers)]
+Remembered = Annotated[Memory, Depends(_memory)]
+Indexing = Annotated[Jobs, Depends(_jobs)]

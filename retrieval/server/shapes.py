@@ -108,6 +108,7 @@ class TextHit(Shape):
     score: float
     match: Chance
     text_id: int
+    source: Annotated[str, Field(description="Where it comes from.", examples=["added"])]
     image_id: int | None = None
 
 
@@ -115,7 +116,8 @@ class Texts(Shape):
     """The texts that fit a picture best."""
 
     texts: list[TextHit]
-    closest: list[TextHit]
+    closest: Annotated[list[TextHit], Field(description="What is below the cut-off, best first.")]
+    cutoff: Chance
 
 
 class Explained(Shape):
@@ -200,7 +202,22 @@ class State(Shape):
 class ProblemDetails(BaseModel):
     """What went wrong (RFC 9457)."""
 
-    type: str
-    title: str
-    status: int
-    detail: str
+    type: Annotated[str, Field(examples=["about:blank"])]
+    title: Annotated[str, Field(examples=["Not Found"])]
+    status: Annotated[int, Field(examples=[404])]
+    detail: Annotated[
+        str,
+        Field(
+            description="What is the matter, and what helps.",
+            examples=["The catalog has no picture 7. It may have been forgotten since."],
+        ),
+    ]
+    kind: Annotated[str | None, Field(description="The library's name for it.", examples=["QueryError"])] = (
+        None
+    )
+    reason: Annotated[str | None, Field(description="Of a picture that cannot be used: why.")] = None
+    query: Annotated[str | None, Field(description="What was asked, where a place in it is wrong.")] = None
+    at: Annotated[int | None, Field(description="That place, in characters from the start.")] = None
+    errors: Annotated[
+        list[dict[str, str]] | None, Field(description="Which parts of the request are wrong.")
+    ] = None

@@ -1,5 +1,27 @@
 """One file a capability, each with its router."""
 
-from retrieval.server.routes import about, describing, pictures, searching
+from retrieval.server.routes import (
+    about,
+    arranging,
+    asking,
+    describing,
+    indexing,
+    pictures,
+    searching,
+    tags,
+    teaching,
+    texts,
+)
 
-ROUTERS = (searching.router, pictures.router, describing.router, about.router)
+ROUTERS = (
+    searching.router,
+    pictures.router,
+    describing.router,
+    asking.router,
+    arranging.router,
+    tags.router,
+    teaching.router,
+    texts.router,
+    indexing.router,
+    about.router,
+)

@@ -5,10 +5,9 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, File, Query, Response, UploadFile
 
-from retrieval.errors import QueryError
 from retrieval.query.terms import Query as Asked
 from retrieval.server import shapes
-from retrieval.server.given import ImageId, Words, opened, picture
+from retrieval.server.given import ImageId, Words, one_opened, picture
 from retrieval.server.settings import Served, Speaking
 
 SECONDS = 300.0
@@ -16,6 +15,7 @@ LOOKING = 60.0
 Style = Annotated[
     Literal["caption", "alt"], Query(description="A caption, or a text for those who cannot see the picture.")
 ]
+BYTES = {"type": "string", "format": "binary"}
 router = APIRouter(tags=["words"])
 
 
@@ -27,7 +27,7 @@ async def description(served: Served, speaking: Speaking, image_id: ImageId, sty
 
     def describe() -> dict[str, Any]:
         served.catalog.pictures.get(image_id)
-        return served.catalog.describe(image_id, captioner=speaking.captioner, style=style).as_dict()
+        return served.catalog.describe(image_id, captioner=speaking.captioner(), style=style).as_dict()
 
     return await served.work.run(describe, seconds=SECONDS)
 
@@ -40,11 +40,9 @@ async def describe(
     style: Style = "caption",
 ) -> Any:
     """A picture that comes along in words."""
-    if len(image) != 1:
-        raise QueryError("One picture is described at a time.")
-    [data] = await opened(image)
+    data = await one_opened(image)
     return await served.work.run(
-        lambda: served.catalog.describe(picture(data), captioner=speaking.captioner, style=style).as_dict(),
+        lambda: served.catalog.describe(picture(data), captioner=speaking.captioner(), style=style).as_dict(),
         seconds=SECONDS,
     )
 
@@ -62,7 +60,7 @@ async def explain(served: Served, image_id: ImageId, q: Words) -> Any:
 
 @router.get(
     "/images/{image_id}/explain.png",
-    responses={200: {"content": {"image/png": {}}}},
+    responses={200: {"description": "The picture.", "content": {"image/png": {"schema": BYTES}}}},
     response_class=Response,
 )
 async def drawn(served: Served, image_id: ImageId, q: Words) -> Response:

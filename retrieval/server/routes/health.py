@@ -1,19 +1,48 @@
-"""Whether the server lives, and whether it can answer."""
+"""Whether the server lives, whether it can answer, and its figures."""
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
+from retrieval.errors import RetrievalError
+from retrieval.server.metrics import MEDIA, Metrics
+from retrieval.server.problems import AGAIN, Problem
 from retrieval.server.settings import Served
+from retrieval.state import CatalogEmpty, State
 
-SECONDS = 10.0
+SECONDS = 60.0
 router = APIRouter(include_in_schema=False)
 
 
+def warmed(state: State) -> None:
+    """Have the model and the vectors at hand; a library that is empty needs neither."""
+    try:
+        info = state.active()
+    except CatalogEmpty:
+        return
+    state.encoder(info).encode_texts(["a picture"])
+    with state.snapshot():
+        state.images(state.still(info))
+
+
 @router.get("/healthz")
-async def alive() -> dict[str, str]:
+async def healthz() -> dict[str, str]:
+    """Whether the server lives."""
     return {"status": "ok"}
 
 
 @router.get("/readyz")
-async def ready(served: Served) -> Response:
-    await served.quick.run(served.catalog.status, seconds=SECONDS)
+async def readyz(served: Served) -> Response:
+    """Whether questions can be answered: the catalog is readable and its model loaded."""
+    try:
+        await served.work.run(lambda: warmed(served.catalog.state), seconds=SECONDS)
+    except RetrievalError as error:
+        return Problem(503, str(error), headers={"Retry-After": str(AGAIN)})
     return Response('{"status":"ok"}', media_type="application/json")
+
+
+@router.get("/metrics")
+async def metrics(served: Served, request: Request) -> Response:
+    """Figures for Prometheus."""
+    found: Metrics = request.app.state.metrics
+    status = await served.quick.run(served.catalog.counts, seconds=SECONDS)
+    found.pictures.set(status["images"])
+    return Response(found.text(), headers={"Content-Type": MEDIA})

@@ -1,16 +1,17 @@
 """Pictures themselves: lists of them, what is known of one, small versions and the files."""
 
-import os
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, BinaryIO, Literal
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import FileResponse
+from pydantic import BeforeValidator
 
 from retrieval.captioners import load_captioner
-from retrieval.errors import ImageUnreadable
 from retrieval.facts import catalog_facts
+from retrieval.pictures import Picture
 from retrieval.server import shapes
+from retrieval.server.files import handed_out
 from retrieval.server.given import ImageId, Limit, Start, Where, cursor, offset_of
+from retrieval.server.headers import unchanged
 from retrieval.server.settings import Served
 from retrieval.speech import Sight
 from retrieval.thumbnails import SIZES, tag, thumbnail
@@ -20,6 +21,15 @@ WHOLE_DAY = "private, max-age=86400"
 SHOWN_AS = {"JPEG": "image/jpeg", "PNG": "image/png", "GIF": "image/gif", "WEBP": "image/webp",
             "AVIF": "image/avif", "BMP": "image/bmp"}  # fmt: skip
 """What browsers draw; other kinds of files are only handed out to be kept."""
+OTHER = "application/octet-stream"
+TYPES = (*sorted(set(SHOWN_AS.values())), OTHER)
+BYTES = {"type": "string", "format": "binary"}
+FILE: dict[str, Any] = {kind: {"schema": BYTES} for kind in TYPES}
+Size = Annotated[
+    Literal[160, 320, 640, 1280],
+    BeforeValidator(lambda given: int(given) if str(given) in map(str, SIZES) else given),
+    Query(description="Pixels of the longer side."),
+]
 router = APIRouter(tags=["pictures"])
 
 
@@ -27,9 +37,11 @@ router = APIRouter(tags=["pictures"])
 async def images(
     served: Served,
     where: Where,
-    order: Annotated[Literal["newest", "oldest", "name"], Query()] = "newest",
+    order: Annotated[
+        Literal["newest", "oldest", "name"], Query(description="By date, or by path.")
+    ] = "newest",
     limit: Limit = 200,
-    start: Annotated[Start, Query(alias="cursor")] = None,
+    start: Start = None,
     offset: Annotated[int, Query(ge=0, le=10**9, description="In place of a cursor: from so many on.")] = 0,
 ) -> Any:
     """All pictures, or those that a filter lets through."""
@@ -63,45 +75,64 @@ async def image(served: Served, image_id: ImageId) -> Any:
             "alt": said[0] if said else "",
         }
 
-    return await served.work.run(details, seconds=SECONDS)
+    return await served.quick.run(details, seconds=SECONDS)
 
 
 @router.get(
-    "/images/{image_id}/thumbnail", responses={200: {"content": {"image/jpeg": {}}}}, response_class=Response
+    "/images/{image_id}/thumbnail",
+    responses={
+        200: {"description": "The picture.", "content": {"image/jpeg": {"schema": BYTES}}},
+        304: {"description": "It is the one that `If-None-Match` names."},
+    },
+    response_class=Response,
 )
-async def small(
+async def thumbnail_of(
     served: Served,
     request: Request,
     image_id: ImageId,
-    size: Annotated[Literal[160, 320, 640, 1280], Query(description="Pixels of the longer side.")] = 320,
+    # A literal number is not read from an address by itself.
+    size: Annotated[
+        Literal[160, 320, 640, 1280], BeforeValidator(int), Query(description="Pixels of the longer side.")
+    ] = 320,
 ) -> Response:
     """A picture as a small JPEG, upright."""
-    assert size in SIZES
     catalog = served.catalog
     picture = await served.quick.run(lambda: catalog.pictures.get(image_id), seconds=SECONDS)
     etag = f'"{tag(picture, size)}"'
     headers = {"ETag": etag, "Cache-Control": WHOLE_DAY}
-    if etag in [one.strip() for one in request.headers.get("if-none-match", "").split(",")]:
+    if unchanged(request.headers.get("if-none-match"), etag):
         return Response(status_code=304, headers=headers)
-    data = await served.quick.run(lambda: thumbnail(catalog.state, picture, size), seconds=SECONDS)
+    data = await served.drawing.run(lambda: thumbnail(catalog.state, picture, size), seconds=SECONDS)
     return Response(data, media_type="image/jpeg", headers=headers)
 
 
-@router.get("/images/{image_id}/original", response_class=FileResponse)
+@router.get(
+    "/images/{image_id}/original",
+    responses={
+        200: {"description": "The file.", "content": FILE},
+        206: {
+            "description": "The part that `Range` asks for.",
+            "content": FILE,
+        },
+        304: {"description": "It is the one that `If-None-Match` names."},
+    },
+    response_class=Response,
+)
 async def original(
     served: Served,
+    request: Request,
     image_id: ImageId,
     download: Annotated[bool, Query(description="To be kept, not to be shown.")] = False,
-) -> FileResponse:
-    """The picture's file as it is; parts of it by `Range`."""
-    picture = await served.quick.run(lambda: served.catalog.pictures.get(image_id), seconds=SECONDS)
-    if not os.path.isfile(picture.path):
-        raise ImageUnreadable(f"The file of picture {image_id} is gone.", reason="unreadable")
+) -> Response:
+    """The picture's file as it is; a part of it by `Range`."""
+    catalog = served.catalog
+
+    def opened() -> tuple[Picture, BinaryIO]:
+        picture = catalog.pictures.get(image_id)
+        return picture, catalog.pictures.open_file(picture)
+
+    picture, file = await served.quick.run(opened, seconds=SECONDS)
     kind = SHOWN_AS.get(picture.format)
-    return FileResponse(
-        picture.path,
-        media_type=kind or "application/octet-stream",
-        filename=picture.path.name.encode("utf-8", "replace").decode("utf-8"),
-        content_disposition_type="inline" if kind and not download else "attachment",
-        headers={"Cache-Control": "private, no-cache"},
+    return handed_out(
+        request, file, name=picture.path.name, kind=kind or OTHER, keep=download or kind is None
     )

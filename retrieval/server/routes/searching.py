@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, File, Form, Query, UploadFile
 
 from retrieval.errors import QueryError
-from retrieval.query.filters import Filter
 from retrieval.query.terms import MAX_TEXT
 from retrieval.query.terms import Query as Asked
 from retrieval.server import shapes
@@ -14,89 +13,67 @@ from retrieval.server.given import (
     MAX_OFFSET,
     ImageId,
     Limit,
+    Sound,
     Start,
     Where,
     Words,
     cursor,
     offset_of,
+    one_opened,
     opened,
     picture,
 )
 from retrieval.server.settings import Served
-from retrieval.types import Hit, Hits
+from retrieval.types import Hit, Hits, TextHits
 
 SECONDS = 60.0
-CLOSEST = 12
 router = APIRouter(tags=["search"])
 
-Sort = Annotated[
-    Literal["relevance", "date"], Query(description="Best first, or of the good ones the newest first.")
-]
+Sorting = Literal["relevance", "date"]
+Sort = Annotated[Sorting, Query(description="Best first, or of the good ones the newest first.")]
 Least = Annotated[float | None, Query(ge=0, le=1, description="In place of the model's own cut-off.")]
 Everything = Annotated[bool, Query(alias="all", description="Also what is no good match.")]
 Again = Annotated[
-    str | None, Query(max_length=200, description="What looks again at the best: auto, crops, blip_itm ...")
+    str | None,
+    Query(max_length=200, description="What looks again at the best: auto, crops, blip_itm, none."),
+    Sound,
 ]
 Why = Annotated[bool, Query(description="Say what spoke for each hit.")]
+One = Annotated[list[UploadFile], File(description="One picture.")]
+Several = Annotated[list[UploadFile], File(description="One to four pictures.")]
 
 
 def _row(hit: Hit, *, explain: bool) -> dict[str, Any]:
-    row = hit.as_dict(explain=explain)
-    return {**row, "width": hit.width, "height": hit.height}
+    # The numbers as they are: what shows them rounds them, and once only.
+    row = hit.as_dict() | {"score": hit.score, "match": hit.match, "width": hit.width, "height": hit.height}
+    if hit.rerank_score is not None:
+        row["rerank_score"] = hit.rerank_score
+    if explain:
+        row["explain"] = dict(hit.signals)
+    return row
 
 
 def found(
-    hits: Hits, query: str, *, begun: float, offset: int, limit: int, next_: str | None, explain: bool
+    hits: Hits,
+    query: str,
+    *,
+    begun: float,
+    limit: int,
+    explain: bool,
+    offset: int = 0,
+    next_: str | None = None,
 ) -> dict[str, Any]:
     """The page of `hits` that begins at `offset`."""
     shown = hits[offset : offset + limit]
     return {
         "query": query,
         "hits": [_row(hit, explain=explain) for hit in shown],
-        "closest": [_row(hit, explain=explain) for hit in hits.closest[:CLOSEST]] if offset == 0 else [],
+        "closest": [_row(hit, explain=explain) for hit in hits.closest[:limit]] if offset == 0 else [],
         "cutoff": hits.cutoff,
         "next": next_ if len(hits) > offset + limit else None,
         "notes": list(hits.notes),
         "seconds": round(time.perf_counter() - begun, 4),
     }
-
-
-async def _searched(
-    served: Served,
-    asked: Asked,
-    where: Filter,
-    *,
-    limit: int,
-    start: str | None,
-    sort: Literal["relevance", "date"],
-    min_match: float | None,
-    everything: bool,
-    rerank: str | None,
-    explain: bool,
-) -> dict[str, Any]:
-    about = (asked.normal(), where, sort, min_match, everything, rerank)
-    offset = offset_of(start, *about)
-    if offset > MAX_OFFSET:
-        raise QueryError(f"A search is paged through for {MAX_OFFSET:,} hits. Ask for less.")
-
-    def search() -> dict[str, Any]:
-        begun = time.perf_counter()
-        # One more than the page: whether another one follows.
-        hits = served.catalog.search(
-            asked,
-            limit=offset + limit + 1,
-            where=where,
-            sort=sort,
-            min_match=min_match,
-            cutoff=not everything,
-            rerank=rerank,
-        )
-        return found(
-            hits, str(asked), begun=begun, offset=offset, limit=limit,
-            next_=cursor(offset + limit, *about), explain=explain,
-        )  # fmt: skip
-
-    return await served.work.run(search, seconds=SECONDS)
 
 
 @router.get("/search", response_model=shapes.Found, response_model_exclude_unset=True)
@@ -105,7 +82,7 @@ async def search(
     q: Words,
     where: Where,
     limit: Limit = 50,
-    start: Annotated[Start, Query(alias="cursor")] = None,
+    start: Start = None,
     sort: Sort = "relevance",
     min_match: Least = None,
     everything: Everything = False,
@@ -113,90 +90,153 @@ async def search(
     explain: Why = False,
 ) -> Any:
     """Find pictures by words, or by a sum of words and learnt concepts."""
-    return await _searched(
-        served,
-        Asked.parse(q, paths=False),
-        where,
-        limit=limit,
-        start=start,
-        sort=sort,
-        min_match=min_match,
-        everything=everything,
-        rerank=rerank,
-        explain=explain,
-    )
+    asked = Asked.parse(q, paths=False)
+    about = (asked.normal(), where, sort, min_match, everything, rerank)
+    offset = offset_of(start, *about)
+    # Of all there is, the best `limit` are put in the order of their dates: another page has no place in it.
+    pages = not (everything and sort == "date")
+    if offset > (MAX_OFFSET if pages else 0):
+        raise QueryError(f"A search is paged through for {MAX_OFFSET:,} hits. Ask for less.")
+
+    def searched() -> dict[str, Any]:
+        begun = time.perf_counter()
+        # One more than the page: whether another one follows.
+        hits = served.catalog.search(
+            asked,
+            limit=offset + limit + pages,
+            where=where,
+            sort=sort,
+            min_match=min_match,
+            cutoff=not everything,
+            rerank=rerank,
+        )
+        more = cursor(offset + limit, *about) if pages else None
+        return found(hits, str(asked), begun=begun, limit=limit, explain=explain, offset=offset, next_=more)
+
+    return await served.work.run(searched, seconds=SECONDS)
 
 
 @router.post("/search", response_model=shapes.Found, response_model_exclude_unset=True)
 async def search_by_pictures(
     served: Served,
     where: Where,
-    image: Annotated[list[UploadFile], File(description="One to four pictures.")],
-    q: Annotated[str | None, Form(max_length=MAX_TEXT, description="Words besides.")] = None,
+    image: Several,
+    q: Annotated[str | None, Form(max_length=MAX_TEXT, description="Words besides."), Sound] = None,
     limit: Limit = 50,
+    sort: Sort = "relevance",
+    min_match: Least = None,
+    everything: Annotated[
+        bool | None, Query(alias="all", description="Also what is no good match; unless told, without words.")
+    ] = None,
     explain: Why = False,
 ) -> Any:
     """Find pictures like those that come along, with words besides if wanted. There is one page."""
     pictures = await opened(image)
     words = Asked.parse(q, paths=False).terms if q and q.strip() else ()
 
-    def search() -> dict[str, Any]:
+    def searched() -> dict[str, Any]:
         begun = time.perf_counter()
         terms = [term for data in pictures for term in Asked.image(picture(data)).terms]
         asked = Asked((*terms, *words))
-        hits = served.catalog.search(asked, limit=limit, where=where, cutoff=bool(words))
-        return found(hits, str(asked), begun=begun, offset=0, limit=limit, next_=None, explain=explain)
+        cutoff = bool(words) if everything is None else not everything
+        hits = served.catalog.search(
+            asked, limit=limit, where=where, sort=sort, min_match=min_match, cutoff=cutoff
+        )
+        return found(hits, str(asked), begun=begun, limit=limit, explain=explain)
 
-    return await served.work.run(search, seconds=SECONDS)
+    return await served.work.run(searched, seconds=SECONDS)
 
 
 @router.get("/images/{image_id}/similar", response_model=shapes.Found, response_model_exclude_unset=True)
 async def similar(
-    served: Served, image_id: ImageId, where: Where, limit: Limit = 50, explain: Why = False
+    served: Served,
+    image_id: ImageId,
+    where: Where,
+    limit: Limit = 50,
+    sort: Sort = "relevance",
+    min_match: Least = None,
+    everything: Everything = True,
+    explain: Why = False,
 ) -> Any:
     """The pictures that look most like one of the library."""
 
-    def search() -> dict[str, Any]:
+    def searched() -> dict[str, Any]:
         begun = time.perf_counter()
         served.catalog.pictures.get(image_id)
-        hits = served.catalog.similar(image_id, limit=limit, where=where)
-        return found(
-            hits, f"like {image_id}", begun=begun, offset=0, limit=limit, next_=None, explain=explain
+        hits = served.catalog.similar(
+            image_id, limit=limit, where=where, sort=sort, min_match=min_match, cutoff=not everything
         )
+        return found(hits, f"like {image_id}", begun=begun, limit=limit, explain=explain)
 
-    return await served.work.run(search, seconds=SECONDS)
+    return await served.work.run(searched, seconds=SECONDS)
+
+
+@router.post("/similar", response_model=shapes.Found, response_model_exclude_unset=True)
+async def similar_to_pictures(
+    served: Served,
+    where: Where,
+    image: Several,
+    limit: Limit = 50,
+    sort: Sort = "relevance",
+    min_match: Least = None,
+    everything: Everything = True,
+    explain: Why = False,
+) -> Any:
+    """The pictures that look most like one that comes along, or like several at once."""
+    pictures = await opened(image)
+
+    def searched() -> dict[str, Any]:
+        begun = time.perf_counter()
+        hits = served.catalog.similar(
+            [picture(data) for data in pictures],
+            limit=limit,
+            where=where,
+            sort=sort,
+            min_match=min_match,
+            cutoff=not everything,
+        )
+        return found(hits, "like what came along", begun=begun, limit=limit, explain=explain)
+
+    return await served.work.run(searched, seconds=SECONDS)
 
 
 @router.get("/images/{image_id}/texts", response_model=shapes.Texts, response_model_exclude_unset=True)
-async def texts(served: Served, image_id: ImageId, limit: Limit = 20, everything: Everything = False) -> Any:
+async def texts_of(
+    served: Served,
+    image_id: ImageId,
+    limit: Limit = 20,
+    min_match: Least = None,
+    everything: Everything = False,
+) -> Any:
     """The texts of the library that fit one of its pictures."""
 
-    def match() -> dict[str, Any]:
+    def matched() -> dict[str, Any]:
         served.catalog.pictures.get(image_id)
-        return _texts(served.catalog.match(image_id, limit=limit, cutoff=not everything))
+        return _texts(served.catalog.match(image_id, limit=limit, min_match=min_match, cutoff=not everything))
 
-    return await served.work.run(match, seconds=SECONDS)
+    return await served.work.run(matched, seconds=SECONDS)
 
 
 @router.post("/match", response_model=shapes.Texts, response_model_exclude_unset=True)
 async def match(
-    served: Served,
-    image: Annotated[list[UploadFile], File(description="One picture.")],
-    limit: Limit = 20,
-    everything: Everything = False,
+    served: Served, image: One, limit: Limit = 20, min_match: Least = None, everything: Everything = False
 ) -> Any:
     """The texts of the library that fit a picture that comes along."""
-    if len(image) != 1:
-        raise QueryError("Texts are matched to one picture.")
-    [data] = await opened(image)
+    data = await one_opened(image)
     return await served.work.run(
-        lambda: _texts(served.catalog.match(picture(data), limit=limit, cutoff=not everything)),
+        lambda: _texts(
+            served.catalog.match(picture(data), limit=limit, min_match=min_match, cutoff=not everything)
+        ),
         seconds=SECONDS,
     )
 
 
-def _texts(hits: Any) -> dict[str, Any]:
+def _texts(hits: TextHits) -> dict[str, Any]:
+    def row(hit: Any) -> dict[str, Any]:
+        return {**hit.as_dict(), "score": hit.score, "match": hit.match, "source": hit.source}
+
     return {
-        "texts": [hit.as_dict() for hit in hits],
-        "closest": [hit.as_dict() for hit in hits.closest],
+        "texts": [row(hit) for hit in hits],
+        "closest": [row(hit) for hit in hits.closest],
+        "cutoff": hits.cutoff,
     }

@@ -1,0 +1,79 @@
+"""An indexing run in a process of its own, for servers: `python -m indexer.job`.
+
+What to do comes as one JSON object on standard input, so that no address with a password is
+in the list of processes; how it goes is told as JSON lines on standard output. SIGINT ends
+it in order, and so does the end of whoever reads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+from typing import Any
+
+from indexer import index_folder
+from indexer.stopping import StopSignals
+from retrieval.errors import RetrievalError
+
+OFTEN = 0.1
+"""Seconds between two lines that only say how far it is."""
+
+
+class _Teller:
+    """Writes the lines; once nobody reads them, the run is to end."""
+
+    def __init__(self) -> None:
+        # What libraries print is no line of ours.
+        self._out = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace")
+        os.dup2(2, 1)
+        self._last = 0.0
+        self.unread = False
+
+    def __call__(self, step: str, figures: dict[str, Any]) -> None:
+        now = time.monotonic()
+        if step == "advance" and now - self._last < OFTEN and figures["done"] != figures["total"]:
+            return
+        self._last = now
+        self.line({"step": step, **figures})
+
+    def line(self, row: dict[str, Any]) -> None:
+        if self.unread:
+            return
+        try:
+            self._out.write(json.dumps(row, default=str) + "\n")
+            self._out.flush()
+        except OSError:
+            self.unread = True
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):  # what was left for a reader who is gone
+            self._out.close()
+
+
+def main() -> int:
+    asked = json.loads(sys.stdin.readline())
+    teller = _Teller()
+    try:
+        with StopSignals() as stop:
+            report = index_folder(
+                asked["catalog"],
+                asked["paths"],
+                retry=bool(asked["retry"]),
+                progress=teller,
+                stopped=lambda: stop.is_set() or teller.unread,
+            )
+    except RetrievalError as error:
+        teller.line({"step": "error", "message": str(error)})
+        return 1
+    else:
+        teller.line({"step": "report", "report": report.as_dict()})
+        return 0
+    finally:
+        teller.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

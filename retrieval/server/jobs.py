@@ -1,0 +1,212 @@
+"""Runs of indexing that a server starts, one at a time, each in a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import indexer
+from retrieval.errors import CatalogError, QueryError
+from retrieval.server.problems import JobRunning, NotHere
+
+if TYPE_CHECKING:
+    from retrieval.config import Location
+
+KEPT = 20
+"""Jobs that are remembered once they are over."""
+NOTES = 20
+LINE = 1 << 20
+LAST_SECONDS = 4.0
+"""How long the end of the server waits for a run to commit what it has in hand."""
+
+
+class Job:
+    """One run: what was asked for, how far it is, and what came of it."""
+
+    def __init__(self, number: int, paths: Sequence[str], process: subprocess.Popen[str]) -> None:
+        self.number = number
+        self._paths = tuple(paths)
+        self._process = process
+        self._lock = threading.Lock()
+        self._state = "running"
+        self._cancelled = False
+        self._begun = time.time()
+        self._ended: float | None = None
+        self._figures: dict[str, Any] = {}
+        self._notes: deque[str] = deque(maxlen=NOTES)
+        self._report: dict[str, Any] | None = None
+        self._error: str | None = None
+        self._over = threading.Event()
+
+    @property
+    def running(self) -> bool:
+        return not self._over.is_set()
+
+    def row(self) -> dict[str, Any]:
+        with self._lock:
+            return {
+                "id": self.number,
+                "state": self._state,
+                "paths": list(self._paths),
+                "started_at": _time(self._begun),
+                "ended_at": None if self._ended is None else _time(self._ended),
+                "step": self._figures.get("step"),
+                "done": self._figures.get("done"),
+                "total": self._figures.get("total"),
+                "failed": self._figures.get("failed"),
+                "notes": list(self._notes),
+                "report": self._report,
+                "error": self._error,
+            }
+
+    def follow(self, asked: dict[str, Any]) -> None:
+        """Hand the process its task and read what it says, to its end: the work of a thread."""
+        process = self._process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with process:
+            with contextlib.suppress(OSError):  # it ended before it was asked: its status says so
+                process.stdin.write(json.dumps(asked) + "\n")
+                process.stdin.close()
+            self._read(process.stdout)
+        with self._lock:
+            self._ended = time.time()
+            if self._report is not None:
+                self._state = "cancelled" if self._report.get("interrupted") else "done"
+            elif self._cancelled:
+                self._state = "cancelled"
+            else:
+                self._state = "failed"
+                self._error = self._error or "The run of indexing ended without a report. Start it again."
+        self._over.set()
+
+    def cancel(self) -> None:
+        """Ask it to stop; what it has committed by then stays."""
+        with self._lock:
+            if self._cancelled or not self.running:
+                return  # a second signal would cut it off in the middle of a batch
+            self._cancelled = True
+        with contextlib.suppress(ProcessLookupError):
+            if os.name == "posix":
+                self._process.send_signal(signal.SIGINT)
+            else:
+                self._process.terminate()
+
+    def wait(self, seconds: float) -> bool:
+        return self._over.wait(seconds)
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+
+    def _read(self, lines: IO[str]) -> None:
+        while line := lines.readline(LINE):
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue  # cut off by its end
+            with self._lock:
+                if row["step"] == "note":
+                    self._notes.append(row["text"])
+                elif row["step"] == "report":
+                    self._report = row["report"]
+                elif row["step"] == "error":
+                    self._error = row["message"]
+                else:
+                    kept = {} if "total" not in row else {"done": 0, "failed": 0}
+                    self._figures = {**kept, **row}
+
+
+class Jobs:
+    """The runs of one server."""
+
+    def __init__(self, location: Location) -> None:
+        self._location = location
+        self._lock = threading.Lock()
+        self._jobs: dict[int, Job] = {}
+        self._last = 0
+
+    def start(self, paths: Sequence[str], *, retry: bool) -> Job:
+        """Begin a run over folders, or over those indexed before; `JobRunning` while another is at work."""
+        folders = [_folder(path) for path in paths]
+        with self._lock:
+            running = next((job for job in self._jobs.values() if job.running), None)
+            if running is not None:
+                raise JobRunning(
+                    f"The library is being indexed, by job {running.number}. Wait for its end, or cancel it."
+                )
+            self._last += 1
+            job = self._jobs[self._last] = Job(self._last, folders, _process())
+            for number in [number for number, one in self._jobs.items() if not one.running][:-KEPT]:
+                del self._jobs[number]
+            place = self._location.url or self._location.name
+            asked = {"catalog": place, "paths": folders, "retry": retry}
+            threading.Thread(target=job.follow, args=(asked,), name="index-job", daemon=True).start()
+            return job
+
+    def get(self, number: int) -> Job:
+        with self._lock:
+            job = self._jobs.get(number)
+        if job is None:
+            raise NotHere(f"There is no job {number}. It may be long over.")
+        return job
+
+    def list(self) -> list[Job]:
+        """All that are remembered, the newest first."""
+        with self._lock:
+            return list(reversed(self._jobs.values()))
+
+    def close(self) -> None:
+        """End what runs, in order if there is the time."""
+        for job in self.list():
+            if job.running:
+                job.cancel()
+                if not job.wait(LAST_SECONDS):
+                    job.kill()
+                    job.wait(LAST_SECONDS)
+
+
+def _folder(path: str) -> str:
+    whole = os.path.expanduser(path)
+    if not os.path.isabs(whole):
+        raise QueryError(f"A folder to index is given by its whole path, not as '{path}'.")
+    if not os.path.isdir(whole):
+        raise QueryError(f"There is no folder '{path}' on the machine of the server. Check its name.")
+    return os.path.abspath(whole)
+
+
+def _process() -> subprocess.Popen[str]:
+    """A Python that waits for its task; a signal to the server's terminal is not one to it."""
+    root = Path(indexer.__file__).parent.parent
+    environment = dict(os.environ)
+    if root.name != "site-packages":  # a checkout, which need not be on the path of a new process
+        before = environment.get("PYTHONPATH")
+        environment["PYTHONPATH"] = os.pathsep.join([*([before] if before else []), str(root)])
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "indexer.job"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise CatalogError(f"No process for indexing can be started: {error.strerror or error}.") from error
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

@@ -1,0 +1,81 @@
+"""Runs of indexing: begin one, follow it, stop it."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Response
+from fastapi.sse import EventSourceResponse
+from pydantic import Field
+
+from retrieval.server import kept_shapes as shapes
+from retrieval.server.events import HEADERS, watched
+from retrieval.server.given import Body, Sound
+from retrieval.server.settings import Changed, Indexing, Served
+
+SECONDS = 30.0
+MOST = 64
+JobId = Annotated[int, Path(ge=1, le=2**63 - 1, description="The run's number.", examples=[1])]
+Folder = Annotated[str, Field(min_length=1, max_length=4096), Sound]
+STREAM: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Events `progress` as it goes on, and `end`; the data of each is a Job.",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    }
+}
+router = APIRouter(tags=["indexing"])
+
+
+class NewJob(Body):
+    """What to index."""
+
+    paths: Annotated[
+        tuple[Folder, ...],
+        Field(
+            max_length=MOST,
+            description="Folders by their whole paths; none: those that were indexed before.",
+            examples=[["/home/ann/Pictures"]],
+        ),
+    ] = ()
+    retry: Annotated[bool, Field(description="Try files again that failed before.")] = False
+
+
+@router.post("/jobs", response_model=shapes.Job, status_code=202)
+async def start_job(
+    served: Changed, jobs: Indexing, response: Response, new: NewJob | None = None
+) -> dict[str, Any]:
+    """Begin to index folders, in a process of its own. One run goes on at a time."""
+    asked = new or NewJob()
+    job = await served.quick.run(lambda: jobs.start(asked.paths, retry=asked.retry), seconds=SECONDS)
+    response.headers["Location"] = f"/api/v1/jobs/{job.number}"
+    return job.row()
+
+
+@router.get("/jobs", response_model=shapes.JobList)
+async def all_jobs(jobs: Indexing) -> dict[str, Any]:
+    """The runs since the server was started, the newest first."""
+    return {"jobs": [job.row() for job in jobs.list()]}
+
+
+@router.get("/jobs/{job_id}", response_model=shapes.Job)
+async def one_job(jobs: Indexing, job_id: JobId) -> dict[str, Any]:
+    """How far a run is, and what came of it."""
+    return jobs.get(job_id).row()
+
+
+@router.get("/jobs/{job_id}/events", response_class=Response, responses=STREAM)
+async def job_events(served: Served, jobs: Indexing, job_id: JobId) -> Response:
+    """The same as server-sent events, until it is over."""
+    job = jobs.get(job_id)
+
+    def look() -> tuple[dict[str, Any], bool]:
+        over = not job.running
+        return job.row(), over
+
+    return EventSourceResponse(watched(served, look, ("progress", "end")), headers=HEADERS)
+
+
+@router.delete("/jobs/{job_id}", response_model=shapes.Job, status_code=202)
+async def cancel_job(served: Changed, jobs: Indexing, job_id: JobId) -> dict[str, Any]:  # noqa: ARG001
+    """Stop a run. What it has done stays, and the next one goes on from there."""
+    job = jobs.get(job_id)
+    job.cancel()
+    return job.row()
