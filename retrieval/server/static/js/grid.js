@@ -2,7 +2,7 @@
 
 import { h } from "./dom.js";
 import { justify, rowHeight } from "./justify.js";
-import { placeTile, tileOf } from "./tile.js";
+import { dropTile, placeTile, tileOf } from "./tile.js";
 
 const AROUND = 900;
 const TITLE = 48;
@@ -63,7 +63,7 @@ export class Grid {
         element.setAttribute("aria-setsize", this.order.length);
         continue;
       }
-      element.remove();
+      dropTile(element);
       this.tiles.delete(id);
     }
     if (!partOf.has(this.current)) this.current = this.order[0]?.id ?? null;
@@ -114,7 +114,7 @@ export class Grid {
     }
     for (const [id, element] of this.tiles) {
       if (wanted.has(id)) continue;
-      element.remove();
+      dropTile(element);
       this.tiles.delete(id);
     }
     for (const id of wanted) if (!this.tiles.has(id) && this.place.has(id)) this.make(id);

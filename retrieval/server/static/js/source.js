@@ -5,6 +5,7 @@ import { Problem, get, post } from "./api.js";
 import { keptFile } from "./kept.js";
 
 const PAGE = 200;
+const MORE = 500;
 const FIRST = 60;
 const ALIKE = 100;
 const WEAK = 24;
@@ -94,7 +95,7 @@ function reader(state) {
     return (cursor) => get("/search", { q, ...filters, sort, cursor, limit: cursor ? PAGE : FIRST }).then(found);
   }
   return async (cursor) => {
-    const page = await get("/images", { ...filters, order: sort, cursor, limit: PAGE });
+    const page = await get("/images", { ...filters, order: sort, cursor, limit: cursor ? MORE : PAGE });
     return { items: page.pictures.map(pictureOf), closest: [], notes: [], total: page.total, next: page.next };
   };
 }

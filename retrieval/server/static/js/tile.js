@@ -44,6 +44,13 @@ export function tileOf(item, { place, count, onopen }) {
   return h("li", { class: "tile", "aria-posinset": place, "aria-setsize": count }, parts);
 }
 
+/** Take a tile away; a picture of it that is still on its way is not waited for. */
+export function dropTile(element) {
+  const image = element.querySelector("img");
+  if (image && !image.complete) image.removeAttribute("srcset");
+  element.remove();
+}
+
 /** Put a tile where the layout wants it, and have its picture in a fitting size. */
 export function placeTile(element, { x, y, width, height }, item) {
   Object.assign(element.style, { left: `${x}px`, top: `${y}px`, width: `${width}px`, height: `${height}px` });

@@ -11,7 +11,7 @@ import { NOTHING, back, go, onChange, state } from "./router.js";
 import { Stage } from "./stage.js";
 import { similarStrip } from "./strip.js";
 
-/** `around()` gives `{list, more(), total}` of the present view; `left(id)` takes a picture out of it. */
+/** `around()` gives `{list, good, total, done, more()}` of the present view; `left(id)` takes a picture out of it. */
 export function startViewer({ around, left }) {
   const stage = new Stage();
   const panel = h("aside", { class: "panel", "aria-label": "About this picture", tabindex: "-1" });
@@ -128,11 +128,11 @@ export function startViewer({ around, left }) {
 
   /** Where the picture is among the others, which may be known only later. */
   function showPlace() {
-    const { list, total } = around() ?? { list: [], total: null };
+    const { list, total, good, done } = around() ?? { list: [], total: 0, good: 0, done: true };
     at = position(list);
     buttons.previous.hidden = at <= 0;
-    buttons.next.hidden = at < 0 || (at === list.length - 1 && total === list.length);
-    place.textContent = at < 0 ? "" : `${at + 1} of ${total ?? `${list.length}+`}`;
+    buttons.next.hidden = at < 0 || (at === list.length - 1 && done && list.length >= total);
+    place.textContent = at < 0 ? "" : `${at + 1} of ${at < good ? good : total}${done ? "" : "+"}`;
   }
 
   async function open() {

@@ -166,7 +166,10 @@ export function mount(root, first) {
         grid?.show(partsOf(state(), source));
         return source.all;
       })),
-      total: source.total ?? (source.done ? source.all.length : null),
+      // Of a library the size is known before it is read to its end.
+      good: source.total ?? source.items.length,
+      total: source.total ?? source.all.length,
+      done: source.total !== null || source.done,
     },
     end() {
       grid?.end();
