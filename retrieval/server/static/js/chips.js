@@ -11,7 +11,6 @@ import { asks, joined, parse } from "./terms.js";
 export function startChips() {
   const line = document.querySelector("#asked");
   const show = (now) => {
-    line.hidden = now.view !== "pictures";
     line.replaceChildren(...pictureChips(now), ...termChips(now), ...filterChips(now));
   };
   onChange(show);

@@ -8,11 +8,9 @@ const AROUND = 900;
 const TITLE = 48;
 const LINE = 72;
 
-/** Shows parts `[{title?, note?, line?, far?, items}]`; `open(id)` and `near()` (the end) are called back. */
+/** Shows parts `[{title?, note?, line?, far?, items}]`; `near()` is called where the end comes near. */
 export class Grid {
-  constructor(root, { open, near, label }) {
-    this.root = root;
-    this.open = open;
+  constructor(root, { near, label }) {
     this.near = near;
     this.element = h("div", { class: "grid", role: "group", "aria-label": label });
     root.append(this.element);
@@ -152,7 +150,7 @@ export class Grid {
   make(id) {
     const { item, row, number } = this.place.get(id);
     const part = this.rows[row].part;
-    const tile = tileOf(item, { place: number, count: this.order.length, onopen: this.open });
+    const tile = tileOf(item, { place: number, count: this.order.length });
     if (this.parts[part].far) tile.classList.add("far");
     this.tiles.set(id, tile);
     this.put(id, tile);

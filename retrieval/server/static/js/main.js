@@ -3,7 +3,7 @@
 import { startChips } from "./chips.js";
 import { h } from "./dom.js";
 import { helpButton, startKeys } from "./keys.js";
-import { NOTHING, addressOf, go, onChange, state } from "./router.js";
+import { NOTHING, addressOf, go, onChange, read, state } from "./router.js";
 import { startSearch } from "./search.js";
 import { themeButton } from "./theme.js";
 import { VIEWS, viewOf } from "./views.js";
@@ -36,14 +36,7 @@ function showNavigation() {
   const draw = () => place.replaceChildren(...names.map((name) => h("a", {
     href: addressOf({ ...NOTHING, filters: state().filters, view: name }),
     "aria-current": viewOf(state().view) === name ? "page" : null,
-    "data-view": name,
   }, VIEWS[name].label)));
-  place.addEventListener("click", (event) => {
-    const link = event.target.closest("[data-view]");
-    if (!link || event.metaKey || event.ctrlKey || event.shiftKey) return;
-    event.preventDefault();
-    go({ ...NOTHING, filters: state().filters, view: link.dataset.view });
-  });
   onChange(draw);
   draw();
 }
@@ -52,10 +45,13 @@ const box = startSearch();
 startChips();
 showNavigation();
 document.querySelector("#tools").append(themeButton(), helpButton());
-document.querySelector("[data-home]").addEventListener("click", (event) => {
-  if (event.metaKey || event.ctrlKey || event.shiftKey) return;
+// Every link to a state of the page is followed without loading the page anew.
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a[href]");
+  const plain = !event.defaultPrevented && !event.button && !event.metaKey && !event.ctrlKey && !event.shiftKey && !event.altKey;
+  if (!link || !plain || link.hasAttribute("download") || link.origin !== location.origin || link.pathname !== "/") return;
   event.preventDefault();
-  go({ ...NOTHING, view: "pictures" });
+  go(read(link.search));
 });
 // The viewer takes the next and the one before from whatever the present view shows.
 startViewer({ around: () => mounted?.around?.() ?? null, left: (id) => mounted?.left?.(id) ?? (() => {}) });

@@ -57,6 +57,7 @@ export const addressOf = (patch) => write({ ...now, ...patch });
 export function go(patch, { replace = false } = {}) {
   const next = { ...now, ...patch };
   const address = write(next);
+  // The same again leads nowhere.
   if (address === location.pathname + location.search) return;
   const steps = history.state?.steps ?? 0;
   if (replace) history.replaceState({ steps }, "", address);

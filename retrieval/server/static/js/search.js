@@ -77,7 +77,7 @@ function startDropping() {
   addEventListener("dragenter", (event) => {
     if (!files(event)) return;
     depth += 1;
-    veil ??= document.body.appendChild(h("div", { class: "dropping" },
+    veil ??= (document.querySelector("dialog[open]") ?? document.body).appendChild(h("div", { class: "dropping" },
       h("p", {}, "Let go to find pictures like this one.")));
   });
   addEventListener("dragover", (event) => { if (files(event)) event.preventDefault(); });

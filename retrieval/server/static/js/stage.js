@@ -5,12 +5,14 @@ import { h } from "./dom.js";
 
 const DRAWN = new Set(["JPEG", "PNG", "GIF", "WEBP", "AVIF", "BMP"]);
 const STEP = 80;
+const SWIPE = 50;
 
 export class Stage {
   constructor() {
     this.image = h("img", { alt: "", draggable: "false" });
     this.element = h("div", { class: "stage" }, this.image);
     this.onzoom = () => {};
+    this.onswipe = () => {};
     this.zoomed = false;
     this.why = false;
     this.image.addEventListener("load", () => this.image.classList.add("here"));
@@ -103,11 +105,20 @@ export class Stage {
 
   startDragging() {
     let from = null;
+    let touched = null;
     const { element } = this;
     element.addEventListener("pointerdown", (event) => {
       this.dragged = false;
+      touched = event.pointerType === "touch" && event.isPrimary && !this.zoomed ? { x: event.clientX, y: event.clientY } : null;
       if (!this.zoomed || event.pointerType !== "mouse" || event.button) return;
       from = { x: event.clientX + element.scrollLeft, y: event.clientY + element.scrollTop, left: event.clientX, top: event.clientY };
+    });
+    element.addEventListener("pointerup", (event) => {
+      const [x, y] = touched ? [event.clientX - touched.x, event.clientY - touched.y] : [0, 0];
+      touched = null;
+      if (Math.abs(x) < SWIPE || Math.abs(x) < 2 * Math.abs(y)) return;
+      this.dragged = true;
+      this.onswipe(x < 0 ? 1 : -1);
     });
     element.addEventListener("pointermove", (event) => {
       if (!from) return;

@@ -17,15 +17,10 @@ export function nameOf(item) {
 
 export const percent = (match) => `${Math.round(match * 100)} %`;
 
-export function tileOf(item, { place, count, onopen }) {
+export function tileOf(item, { place, count }) {
   const label = nameOf(item);
   const image = h("img", { alt: label, decoding: "async", draggable: "false" });
-  const link = h("a", { href: addressOf({ open: item.id }), tabindex: "-1", "data-id": item.id,
-    onclick: (event) => {
-      if (event.metaKey || event.ctrlKey || event.shiftKey || event.button) return;
-      event.preventDefault();
-      onopen(item.id);
-    } },
+  const link = h("a", { href: addressOf({ open: item.id }), tabindex: "-1", "data-id": item.id },
     image,
     h("span", { class: "told", "aria-hidden": "true" },
       item.match !== null && h("b", {}, percent(item.match)), item.name));

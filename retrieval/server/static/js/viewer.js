@@ -35,6 +35,7 @@ export function startViewer({ around, left }) {
     panel,
     h("p", { class: "unseen", role: "status", "aria-live": "polite", "data-live": true }));
   document.body.append(dialog);
+  stage.onswipe = (by) => step(by);
   stage.onzoom = (on) => buttons.zoom.setAttribute("aria-pressed", String(on));
 
   let shown = null;

@@ -12,6 +12,9 @@ import { sourceOf } from "../source.js";
 import { emptyLibrary, failed, nothingLike, nothingPasses, waiting } from "../states.js";
 import { asked, headOf, partsOf } from "../sections.js";
 
+/** Milliseconds. */
+const PATIENCE = 250;
+
 export function mount(root, first) {
   const one = newest();
   let now = first;
@@ -19,25 +22,43 @@ export function mount(root, first) {
   let grid = null;
   let head = null;
   let more = false;
+  let slow = 0;
   const foot = h("div");
 
   function begin() {
     if (source && grid) source.scroll = scrollY;
-    grid?.end();
+    const old = grid;
     grid = null;
     more = false;
     source = sourceOf(now);
+    clearTimeout(slow);
     document.title = asked(now) ? `${asked(now)} · Pictures` : "Pictures";
+    const leave = () => {
+      clearTimeout(slow);
+      old?.end();
+    };
     if (source.started) {
+      leave();
       draw();
       scrollTo(0, source.scroll);
       return;
     }
-    scrollTo(0, 0);
-    root.replaceChildren(headOf(now, null), waiting());
     root.setAttribute("aria-busy", "true");
+    // What was there stays for the moment that most searches take.
+    slow = setTimeout(() => {
+      leave();
+      root.replaceChildren(headOf(now, null), waiting());
+      scrollTo(0, 0);
+    }, old ? PATIENCE : 0);
     const wanted = source;
-    one(() => wanted.more()).then(() => draw({ tell: true }), (problem) => broken(problem));
+    one(() => wanted.more()).then(() => {
+      leave();
+      draw({ tell: true });
+      scrollTo(0, 0);
+    }, (problem) => {
+      leave();
+      broken(problem);
+    });
   }
 
   function broken(problem) {
@@ -60,7 +81,7 @@ export function mount(root, first) {
     grid?.end();
     const weak = source.done && !source.items.length ? nothingLike(now) : "";
     root.replaceChildren(head, weak);
-    grid = new Grid(root, { open: (id) => go({ open: id }), near: next, label: asked(now) || "All pictures" });
+    grid = new Grid(root, { near: next, label: asked(now) || "All pictures" });
     root.append(foot);
     grid.show(partsOf(now, source));
     listed();
@@ -172,6 +193,8 @@ export function mount(root, first) {
       done: source.total !== null || source.done,
     },
     end() {
+      clearTimeout(slow);
+      one(() => new Promise(() => {}));
       grid?.end();
     },
   };
