@@ -32,7 +32,12 @@ from retrieval.errors import RetrievalError
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from PIL.Image import Image
+
     from retrieval.query.filters import Filter
+    from retrieval.types import Hit, Hits
 
 LATE: dict[str, str] = {
     "ask": "retrieval.commands.ask:ask",
@@ -223,10 +228,13 @@ def index(
 def find(
     query: tuple[str, ...],
     catalog: str | None,
-    no_server: bool,  # noqa: ARG001
+    no_server: bool,
     rerank: str | None,
     where: Filter,
     output: Output,
+    allow_url: bool,
+    rerank_depth: int,
+    rerank_seconds: float,
     **asked: Any,
 ) -> None:
     """Find pictures with words, pictures, or a sum of both.
@@ -241,8 +249,9 @@ def find(
     search "birthday cake" --paths -0 | xargs -0 cp -t /tmp/cakes
     """
     from retrieval.catalog import Catalog
+    from retrieval.commands.served import from_server
     from retrieval.query.terms import Query
-    from retrieval.reranking import is_reranker
+    from retrieval.reranking import NOTHING, is_reranker
     from retrieval.show.progress import ProgressLine
 
     if not query and rerank is not None and not is_reranker(rerank):
@@ -252,13 +261,32 @@ def find(
         raise click.UsageError('Missing argument QUERY. Say what to look for: search "a dog on a beach"')
     text = " ".join(query)
     asks = Query.parse(text)
+    asked |= {"where": where, "rerank": rerank}
+    if rerank in (None, NOTHING) and not allow_url and not (output.html and output.explain):
+        hits = from_server(catalog, lambda client: client.search(asks, **asked), no_server=no_server)
+        if hits is not None:
+            _show_found(hits, text, where, output)
+            return
     with Catalog(catalog) as opened:
         with ProgressLine(sys.stderr, doing="Looking again") as line:
-            hits = opened.search(asks, where=where, rerank=rerank, progress=line, **asked)
-        folder = where.folder
-        if not (hits or hits.closest) and folder and not os.path.exists(os.path.expanduser(folder)):
-            click.echo(f"There is no folder {safe(str(folder))}.", err=True)
-        output.show(hits, text, why=drawn_why(opened, asks))
+            hits = opened.search(
+                asks,
+                allow_url=allow_url,
+                rerank_depth=rerank_depth,
+                rerank_seconds=rerank_seconds,
+                progress=line,
+                **asked,
+            )
+        _show_found(hits, text, where, output, why=drawn_why(opened, asks))
+
+
+def _show_found(
+    hits: Hits, text: str, where: Filter, output: Output, *, why: Callable[[Hit], Image | None] | None = None
+) -> None:
+    folder = where.folder
+    if not (hits or hits.closest) and folder and not os.path.exists(os.path.expanduser(folder)):
+        click.echo(f"There is no folder {safe(str(folder))}.", err=True)
+    output.show(hits, text, why=why)
 
 
 @main.command()

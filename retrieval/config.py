@@ -73,8 +73,7 @@ class Location:
         if "://" not in text:
             folder = Path(os.path.abspath(os.path.expanduser(text)))
             return cls(str(folder), None, folder, folder / "catalog.db")
-        digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-        folder = _platform_dir("cache") / "catalogs" / digest
+        folder = _platform_dir("cache") / "catalogs" / digest(text)
         file = re.fullmatch(r"sqlite(?:\+pysqlite)?:///([^?]+)", text)
         if file:
             return cls(text, None, folder, Path(os.path.abspath(file[1])))
@@ -111,6 +110,11 @@ def offline() -> bool:
         os.environ.get(name, "").strip().lower() in {"1", "true", "yes", "on"}
         for name in ("SEARCH_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
     )
+
+
+def digest(text: str) -> str:
+    """A short name for a text, which does not tell the text."""
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def cores() -> int:

@@ -42,8 +42,7 @@ def meant(
     state: State, info: EncoderInfo, encoder: Encoder, query: Query, *, allow_url: bool = False
 ) -> list[Meant]:
     """Every term with its vector, in an order that does not depend on how the sum was written."""
-    texts = list(dict.fromkeys(str(term.value) for term in query.terms if term.kind == "text"))
-    vectors = dict(zip(texts, encoder.encode_texts(texts), strict=True)) if texts else {}
+    vectors = state.text_vectors(encoder, [str(term.value) for term in query.terms if term.kind == "text"])
     found = []
     for term in query.terms:
         if term.kind == "text":

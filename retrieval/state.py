@@ -6,7 +6,8 @@ import contextlib
 import difflib
 import os
 import threading
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import index
 from typing import TYPE_CHECKING
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 
 KEPT_MASKS = 4
+KEPT_TEXTS = 512
 
 
 class CatalogEmpty(CatalogError):
@@ -92,6 +94,7 @@ class State:
         self._texts: tuple[EncoderInfo, Opened] | None = None
         self._masks: Masks | None = None
         self._encoders: dict[str, Encoder] = {}
+        self._said: OrderedDict[tuple[str, str], NDArray[np.float32]] = OrderedDict()
         try:
             self._reader = open_reader(self.location)
         except CatalogNotFound:
@@ -167,6 +170,23 @@ class State:
                     )
                 self._encoders = {info.key: encoder}
             return encoder
+
+    def text_vectors(self, encoder: Encoder, texts: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """The vectors of texts; those of the last few hundred that were asked for are remembered."""
+        with self.lock:
+            found = {text: self._said[encoder.id, text] for text in texts if (encoder.id, text) in self._said}
+        new = [text for text in dict.fromkeys(texts) if text not in found]
+        if new:
+            for text, vector in zip(new, encoder.encode_texts(new), strict=True):
+                found[text] = vector.copy()
+                found[text].setflags(write=False)
+        with self.lock:
+            for text, vector in found.items():
+                self._said[encoder.id, text] = vector
+                self._said.move_to_end((encoder.id, text))
+            while len(self._said) > KEPT_TEXTS:
+                self._said.popitem(last=False)
+        return found
 
     def images(self, info: EncoderInfo, *, save: bool = False) -> Opened:
         """The vectors of the pictures."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import itertools
 import os
 import shutil
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import Unsatisfiable
 from schemathesis import checks
 
 from indexer import index_folder
@@ -66,4 +68,7 @@ def test_the_server_does_as_its_description_says(described: Any) -> None:
         def asked(case: Any) -> None:
             case.call_and_validate(checks=CHECKS)
 
-        asked()
+        # A route that takes nothing cannot be asked in a wrong way.
+        nothing = mode is schemathesis.GenerationMode.NEGATIVE
+        with contextlib.suppress(*([Unsatisfiable] if nothing else [])):
+            asked()

@@ -63,7 +63,7 @@ SECONDS = 120
 def ask(
     question: tuple[str, ...],
     catalog: str | None,
-    no_server: bool,  # noqa: ARG001
+    no_server: bool,
     where: Filter,
     examples: tuple[str, ...],
     no_check: bool,
@@ -85,12 +85,33 @@ def ask(
     search ask "Which animals did we see?" --answerer endpoint:llava --trace
     """
     from retrieval.catalog import Catalog
-    from retrieval.show.answer import answer_lines, write_answer
+    from retrieval.commands.served import from_server
+    from retrieval.show.answer import write_answer
     from retrieval.show.page import check_place
 
     one_of({"--json": as_json, "--html": html is not None})
     if html is not None:
         check_place(html)  # before the long part
+    if not examples and not trace and html is None and asked["answerer"] is None and asked["rerank"] is None:
+        from retrieval.running import answering
+
+        found = from_server(
+            catalog,
+            lambda client: client.ask(
+                " ".join(question),
+                limit=asked["limit"],
+                follow_up=asked["follow_up"],
+                where=where,
+                keep=True,
+                seconds=timeout,
+                check=not no_check,
+            ),
+            no_server=no_server,
+            answering=lambda: answering(None),
+        )
+        if found is not None:
+            _show(found, as_json=as_json)
+            return
     with Catalog(catalog) as opened:
         answer = opened.ask(
             " ".join(question),
@@ -102,18 +123,24 @@ def ask(
             progress=_traced if trace else None,
             **asked,
         )
-        if as_json:
-            echo_json([answer.as_dict()])
-        else:
-            for line in answer_lines(answer):
-                click.echo(line)
-        for note in answer.notes:
-            click.echo(safe(note), err=True)
+        _show(answer, as_json=as_json)
         if html is not None:
             failed = write_answer(answer, html, why=_drawn(opened))
             count = "1 picture" if len(failed) == 1 else f"{len(failed)} pictures"
             left_out = f"; {count} could not be shown" if failed else ""
             click.echo(f"Written to {safe(str(html))}{left_out}", err=True)
+
+
+def _show(answer: Answer, *, as_json: bool) -> None:
+    from retrieval.show.answer import answer_lines
+
+    if as_json:
+        echo_json([answer.as_dict()])
+    else:
+        for line in answer_lines(answer):
+            click.echo(line)
+    for note in answer.notes:
+        click.echo(safe(note), err=True)
 
 
 def _example(text: str) -> tuple[Path, str]:

@@ -20,7 +20,7 @@ from retrieval.commands.options import echo_json, json_option, limit_option, rea
 def match(
     image: str,
     catalog: str | None,
-    no_server: bool,  # noqa: ARG001
+    no_server: bool,
     limit: int,
     min_match: float | None,
     everything: bool,
@@ -34,17 +34,32 @@ def match(
     search match holiday.jpg -k 3 --json
     """
     from retrieval.catalog import Catalog
+    from retrieval.commands.served import from_server
     from retrieval.query.terms import is_url
     from retrieval.show.lines import no_text_line, text_lines
 
     with Catalog(catalog) as opened:
-        hits = opened.match(
-            image if is_url(image) else Path(image),
-            limit=limit,
-            cutoff=not everything,
-            min_match=min_match,
-            allow_url=allow_url,
-        )
+        hits = None
+        if not is_url(image):
+            known = opened.state.find_picture(Path(image))
+            hits = from_server(
+                catalog,
+                lambda client: client.match(
+                    Path(image) if known is None else known,
+                    limit=limit,
+                    cutoff=not everything,
+                    min_match=min_match,
+                ),
+                no_server=no_server,
+            )
+        if hits is None:
+            hits = opened.match(
+                image if is_url(image) else Path(image),
+                limit=limit,
+                cutoff=not everything,
+                min_match=min_match,
+                allow_url=allow_url,
+            )
     if as_json:
         echo_json(hit.as_dict() for hit in hits)
     else:

@@ -48,8 +48,13 @@ def serve(
     search serve --host 0.0.0.0 --token new
     """
     from retrieval.catalog import Catalog
-    from retrieval.server.serving import serve as run
-    from retrieval.server.settings import Settings
+    from retrieval.server import not_installed
+
+    try:
+        from retrieval.server.serving import serve as run
+        from retrieval.server.settings import Settings
+    except ImportError as error:
+        raise not_installed(error) from error
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     made = token == "new"
@@ -61,6 +66,7 @@ def serve(
         if browse:
             click.launch(f"{address}?token={token}" if token else address)
 
-    with Catalog(catalog, readonly=readonly) as opened:
+    # An empty library is served too: its page says what to do.
+    with Catalog(catalog, readonly=readonly, create=not readonly) as opened:
         settings = Settings(opened, token=token, readonly=readonly, answerer=answerer, captioner=captioner)
         run(settings, host=host, port=port, ready=ready)

@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 def similar(
     images: tuple[str, ...],
     catalog: str | None,
-    no_server: bool,  # noqa: ARG001
+    no_server: bool,
     where: Filter,
     output: Output,
+    allow_url: bool,
     **asked: Any,
 ) -> None:
     """Find pictures that look like one, or like several at once.
@@ -45,10 +46,25 @@ def similar(
     search similar monday.jpg tuesday.jpg -k 20 --after 2023
     """
     from retrieval.catalog import Catalog
+    from retrieval.commands.served import from_server
     from retrieval.query.terms import Query, is_url
 
     pictures = [image if is_url(image) else Path(image) for image in images]
+    title = "like " + ", ".join(images)
     with Catalog(catalog) as opened:
-        hits = opened.similar(pictures, where=where, **asked)
-        like = sum(map(Query.image, pictures), Query(()))
-        output.show(hits, "like " + ", ".join(images), why=drawn_why(opened, like))
+        hits = None
+        if not any(map(is_url, images)) and not (output.html and output.explain):
+            known = [opened.state.find_picture(picture) for picture in pictures]
+            one = known[0] if len(known) == 1 else None
+            # A file has a name here, and none where it is sent to: what spoke for a hit names it.
+            if one is not None or (not any(known) and not output.explain):
+                hits = from_server(
+                    catalog,
+                    lambda client: client.similar(one if one is not None else pictures, where=where, **asked),
+                    no_server=no_server,
+                )
+        why = None
+        if hits is None:
+            hits = opened.similar(pictures, where=where, allow_url=allow_url, **asked)
+            why = drawn_why(opened, sum(map(Query.image, pictures), Query(())))
+        output.show(hits, title, why=why)

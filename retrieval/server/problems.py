@@ -136,7 +136,9 @@ def tell_problems(app: FastAPI) -> None:
             for one in error.errors()
         ]
         told = "; ".join(f"{one['where']}: {one['what']}" for one in found[:SHOWN])
-        return Problem(422, f"The request cannot be understood. {told}.", errors=found[:SHOWN])
+        return Problem(
+            422, f"The request cannot be understood. {told}.", kind="QueryError", errors=found[:SHOWN]
+        )
 
     async def http(_: Request, error: Exception) -> Problem:
         assert isinstance(error, HTTPException)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -50,6 +51,8 @@ class Settings:
     quick: Calls = field(default_factory=lambda: Calls(QUICK, waiting=WAITING * 8))
     writing: Calls = field(default_factory=lambda: Calls(1, waiting=WAITING))
     """Whatever changes the catalog, one after the other: a second writer would be refused."""
+    key: str = field(default_factory=lambda: secrets.token_hex(16))
+    """What the server proves with, to this user's own commands, that it is the one they look for."""
     ending: threading.Event = field(default_factory=threading.Event)
     """Set when the server is to end: streams that would go on for ever end then."""
 

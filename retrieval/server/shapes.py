@@ -11,7 +11,9 @@ Chance = Annotated[float, Field(ge=0, le=1)]
 Id = Annotated[int, Field(description="Names the picture in every route.", examples=[7])]
 RawPath = Annotated[str | None, Field(description="The bytes of the path in base64, where it is not UTF-8.")]
 Notes = Annotated[list[str], Field(description="What a person should know of how this came about.")]
-Cursor = Annotated[str | None, Field(description="Where the next page begins; null at the end.")]
+Cursor = Annotated[
+    str | None, Field(description="Where the next page begins, which may be empty; null at the end.")
+]
 
 
 class Shape(BaseModel):

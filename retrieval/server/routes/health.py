@@ -1,6 +1,9 @@
 """Whether the server lives, whether it can answer, and its figures."""
 
-from fastapi import APIRouter, Request, Response
+import hmac
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
 
 from retrieval.errors import RetrievalError
 from retrieval.server.metrics import MEDIA, Metrics
@@ -24,9 +27,14 @@ def warmed(state: State) -> None:
 
 
 @router.get("/healthz")
-async def healthz() -> dict[str, str]:
-    """Whether the server lives."""
-    return {"status": "ok"}
+async def healthz(
+    served: Served, proof: Annotated[str | None, Query(max_length=64)] = None
+) -> dict[str, str]:
+    """Whether the server lives; `proof` is a text of the caller's, to be signed with the server's key."""
+    if proof is None:
+        return {"status": "ok"}
+    signed = hmac.new(served.key.encode(), proof.encode("utf-8"), "sha256").hexdigest()
+    return {"status": "ok", "proof": signed}
 
 
 @router.get("/readyz")

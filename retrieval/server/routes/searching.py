@@ -70,7 +70,8 @@ def found(
         "hits": [_row(hit, explain=explain) for hit in shown],
         "closest": [_row(hit, explain=explain) for hit in hits.closest[:limit]] if offset == 0 else [],
         "cutoff": hits.cutoff,
-        "next": next_ if len(hits) > offset + limit else None,
+        # To ask for one more would change what is closest; a full page may have an empty one behind it.
+        "next": next_ if len(shown) == limit else None,
         "notes": list(hits.notes),
         "seconds": round(time.perf_counter() - begun, 4),
     }
@@ -100,10 +101,9 @@ async def search(
 
     def searched() -> dict[str, Any]:
         begun = time.perf_counter()
-        # One more than the page: whether another one follows.
         hits = served.catalog.search(
             asked,
-            limit=offset + limit + pages,
+            limit=offset + limit,
             where=where,
             sort=sort,
             min_match=min_match,
