@@ -339,13 +339,25 @@ def test_keys_alone_find_open_and_leave_a_picture(home: str, opens: Opens) -> No
     page.wait_for_selector("dialog.sheet[open]")
 
 
+def test_who_stays_on_a_picture_is_told_what_it_shows(home: str, opens: Opens) -> None:
+    page = opens(f"{home}/?q=gray")
+    page.wait_for_selector(TILES)
+    page.keyboard.press("ArrowRight")
+    told = page.evaluate(f"fetch('/api/v1/images/{focused(page)}').then(answer => answer.json())")
+    assert told["alt"]
+    settled(page, "alt => document.querySelector('#live').textContent === alt", told["alt"])
+    assert page.evaluate("document.activeElement.firstChild.alt").startswith(told["alt"].rstrip("."))
+
+
 def test_not_this_leaves_a_picture_out_until_it_is_undone(home: str, opens: Opens) -> None:
     page = opens(f"{home}/?q=blue+red")
     before = names(page)
+    good = page.locator(".part:not(.line) .tile").count()
     page.keyboard.press("ArrowRight")
     gone = focused(page)
     page.keyboard.press("x")
     settled(page, "id => !document.querySelector(`[data-id='${id}']`)", gone)
+    assert page.text_content("h1 .count") == f"{good - 1} pictures"
     page.click(".toast button")
     page.wait_for_selector(f"[data-id='{gone}']")
     assert names(page) == before

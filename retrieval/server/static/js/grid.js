@@ -1,5 +1,6 @@
 // The grid: thousands of pictures, of which only those near the window are elements.
 
+import { captionSoon } from "./captions.js";
 import { h } from "./dom.js";
 import { justify, rowHeight } from "./justify.js";
 import { dropTile, placeTile, tileOf } from "./tile.js";
@@ -27,7 +28,9 @@ export class Grid {
     this.watching.observe(root);
     this.element.addEventListener("focusin", (event) => {
       const id = Number(event.target.closest("[data-id]")?.dataset.id);
-      if (id) this.mark(id);
+      if (!id) return;
+      this.mark(id);
+      captionSoon(this.place.get(id)?.item, event.target.querySelector("img"));
     });
   }
 

@@ -34,6 +34,7 @@ function countOf(source, words) {
   if (source.total !== null) return pictures(source.total);
   if (!source.items.length && source.done) return "";
   const count = source.items.length;
+  if (source.cut && !source.closest.length) return `the ${number(count)} closest`;
   return source.done ? pictures(count) : `more than ${number(count)} ${words ? "found" : ""}`;
 }
 

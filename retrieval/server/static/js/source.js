@@ -46,7 +46,7 @@ export function sourceOf(state) {
 class Source {
   constructor(key, read) {
     Object.assign(this, { key, read, items: [], closest: [], notes: [], total: null, next: null });
-    Object.assign(this, { started: false, done: false, scroll: 0, pending: null, seconds: null });
+    Object.assign(this, { started: false, done: false, cut: false, scroll: 0, pending: null });
   }
 
   /** Read the next page; calls that come meanwhile wait for the same one. */
@@ -61,7 +61,9 @@ class Source {
     const known = new Set(this.items.map((item) => item.id));
     // The library may have changed between two pages.
     this.items = [...this.items, ...page.items.filter((item) => !known.has(item.id))];
-    if (!this.started) Object.assign(this, { closest: page.closest, notes: page.notes, total: page.total });
+    if (!this.started) {
+      Object.assign(this, { closest: page.closest, notes: page.notes, total: page.total, cut: page.cut ?? false });
+    }
     Object.assign(this, { started: true, next: page.next, done: page.next === null });
     return this;
   }
@@ -127,6 +129,7 @@ function alike(page) {
   const weak = all.items.filter((item) => item.match < page.cutoff);
   return {
     ...all,
+    cut: all.items.length === ALIKE,
     items: all.items.filter((item) => item.match >= page.cutoff),
     closest: [...weak, ...all.closest].slice(0, WEAK),
   };

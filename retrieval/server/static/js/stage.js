@@ -15,13 +15,20 @@ export class Stage {
     this.onswipe = () => {};
     this.zoomed = false;
     this.why = false;
-    this.image.addEventListener("load", () => this.image.classList.add("here"));
-    this.image.addEventListener("error", () => {
-      this.image.alt = "This picture cannot be shown.";
+    this.gone = h("p", { hidden: true }, "This picture cannot be shown.");
+    this.element.append(this.gone);
+    this.image.addEventListener("load", () => {
       this.image.classList.add("here");
+      this.shows(true);
     });
+    this.image.addEventListener("error", () => this.shows(false));
     this.image.addEventListener("click", (event) => { if (!this.dragged) this.zoom(!this.zoomed, event); });
     this.startDragging();
+  }
+
+  shows(picture) {
+    this.image.hidden = !picture;
+    this.gone.hidden = picture;
   }
 
   clear() {
@@ -34,6 +41,7 @@ export class Stage {
     Object.assign(this, { id, item, details: null, why: false });
     this.zoom(false);
     this.image.classList.remove("here");
+    this.shows(true);
     this.image.alt = item?.alt ?? item?.name ?? "";
     this.fit(item);
     this.image.src = thumbnail(id, 320);

@@ -26,7 +26,7 @@ export function failed(problem, retry) {
 }
 
 export const nothingLike = (now) => h("p", { class: "remark" },
-  `No good match${now.q ? ` for “${now.q}”` : ""}. These come closest.`);
+  `No good match${now.q && !now.pictures.length ? ` for “${now.q}”` : ""}. These come closest.`);
 
 export function nothingPasses(clear) {
   return h("div", { class: "state" },

@@ -9,7 +9,7 @@ const SIZES = [160, 320, 640];
 
 /** What a picture is called where it cannot be seen. */
 export function nameOf(item) {
-  const parts = [item.alt ?? item.name];
+  const parts = [item.alt ? item.alt.replace(/\.$/, "") : item.name];
   if (item.taken && !item.fileTime) parts.push(day(item.taken));
   if (item.match !== null) parts.push(`${percent(item.match)} match`);
   return parts.join(", ");

@@ -7,7 +7,7 @@ import { any } from "../filters.js";
 import { Grid } from "../grid.js";
 import { reached } from "../gridkeys.js";
 import { say } from "../notes.js";
-import { NOTHING, back, go, state } from "../router.js";
+import { NOTHING, back, go } from "../router.js";
 import { sourceOf } from "../source.js";
 import { emptyLibrary, failed, nothingLike, nothingPasses, waiting } from "../states.js";
 import { asked, headOf, partsOf } from "../sections.js";
@@ -91,6 +91,15 @@ export function mount(root, first) {
   /** What lies over the view, the viewer, may want to know of it. */
   const listed = () => document.dispatchEvent(new CustomEvent("listed"));
 
+  /** The source has changed: more came, or one left. */
+  function extend() {
+    const fresh = headOf(now, source);
+    head.replaceWith(fresh);
+    head = fresh;
+    grid.show(partsOf(now, source));
+    listed();
+  }
+
   function nothing() {
     if (any(now.filters)) return nothingPasses(() => go({ filters: { tag: [] } }));
     return emptyLibrary(() => {
@@ -112,11 +121,7 @@ export function mount(root, first) {
     };
     mine.more().then(settled(() => {
       more = false;
-      const fresh = headOf(now, source);
-      head.replaceWith(fresh);
-      head = fresh;
-      grid.show(partsOf(now, source));
-      listed();
+      extend();
     }), settled((problem) => {
       foot.replaceChildren(failed(problem, () => { more = false; next(); }));
     }));
@@ -155,9 +160,8 @@ export function mount(root, first) {
     const restore = mine.drop(id);
     const again = () => {
       if (mine !== source) return;
-      if (source.all.length && grid) grid.show(partsOf(now, source));
+      if (source.items.length && grid) extend();
       else draw();
-      listed();
     };
     again();
     if (focused && neighbour !== null) grid.focusOn(neighbour);
@@ -184,7 +188,7 @@ export function mount(root, first) {
     around: () => source && {
       list: source.all,
       more: () => (source.done ? Promise.resolve(null) : source.more().then(() => {
-        grid?.show(partsOf(state(), source));
+        if (grid) extend();
         return source.all;
       })),
       // Of a library the size is known before it is read to its end.
