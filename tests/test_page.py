@@ -358,7 +358,7 @@ def test_not_this_leaves_a_picture_out_until_it_is_undone(home: str, opens: Open
     page.keyboard.press("x")
     settled(page, "id => !document.querySelector(`[data-id='${id}']`)", gone)
     assert page.text_content("h1 .count") == f"{good - 1} pictures"
-    page.click(".toast button")
+    page.keyboard.press("u")
     page.wait_for_selector(f"[data-id='{gone}']")
     assert names(page) == before
     told = page.evaluate("fetch('/api/v1/feedback').then(answer => answer.json())")

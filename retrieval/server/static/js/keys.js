@@ -1,6 +1,7 @@
 // Keys that work everywhere, and the sheet that names them all.
 
 import { h, iconButton } from "./dom.js";
+import { undoShown } from "./notes.js";
 
 const KEYS = [
   [["/"], "search"],
@@ -12,6 +13,7 @@ const KEYS = [
   [["w"], "why it was found: where the match lies"],
   [["z"], "look closer"],
   [["i"], "what is known of it"],
+  [["u"], "undo what was just noted"],
   [["Esc"], "close, go back"],
   [["?"], "this list"],
 ];
@@ -36,7 +38,9 @@ export function startKeys({ box, view }) {
   addEventListener("keydown", (event) => {
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || writing(event)) return;
     const covered = document.querySelector("dialog[open], [popover]:popover-open");
-    if (event.key === "?" && !sheet?.open) {
+    if (event.key === "u") {
+      undoShown();
+    } else if (event.key === "?" && !sheet?.open) {
       event.preventDefault();
       showHelp();
     } else if (covered) {

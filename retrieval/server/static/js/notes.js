@@ -15,6 +15,11 @@ export function say(text) {
 
 let shown = null;
 
+/** Do what the line at the bottom offers, while it is there. */
+export function undoShown() {
+  if (shown?.isConnected) shown.querySelector("button")?.click();
+}
+
 /** A line at the bottom for a while, with one thing to do about it. */
 export function toast(text, { action = null, onaction = null } = {}) {
   shown?.remove();
