@@ -329,6 +329,33 @@ def test_a_request_at_work_is_finished_at_the_end_and_streams_are_not_waited_for
     assert process.returncode in (-signal.SIGTERM, 143)
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"x" * 200_000 + b"\r\n\r\n",
+        b"GET /" + b"x" * 200_000 + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n",
+        b"POST /api/v1/ask HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: -5\r\n\r\n",
+        b"POST /api/v1/ask HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+        b"POST /api/v1/ask HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        b"GET /api/v1/images/1%ff%00 HTTP/1.1\r\nHost: evil.example\r\n\r\n",
+    ],
+    ids=["header", "path", "tls", "length", "lengths", "chunks", "nameless", "two names", "rebound"],
+)
+def test_what_is_hardly_http_is_refused_and_the_next_request_answered(
+    served: str, client: Client, sent: bytes
+) -> None:
+    port = int(served.rstrip("/").rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as one:
+        with contextlib.suppress(ConnectionError):  # it need not read all of what it refuses
+            one.sendall(sent)
+        with contextlib.suppress(ConnectionError):
+            assert one.recv(65536).startswith(b"HTTP/1.1 4")
+    assert client.status().images
+
+
 def test_an_open_address_takes_a_token(search: Callable[..., Result], catalog: Path) -> None:
     refused = search("serve", "--host", "0.0.0.0", "--port", "0", "--catalog", catalog)
     assert (refused.exit_code, "token" in refused.stderr) == (1, True)

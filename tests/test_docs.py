@@ -154,6 +154,8 @@ NOT_RUN = {
     "search mcp": "serves until its input ends",
     "search mcp --http --port 8765": "serves until it is stopped",
     "search mcp --catalog ~/photos.search --allow-write": "serves until its input ends",
+    "search serve --open": "serves until it is stopped",
+    "search serve --host 0.0.0.0 --token new": "serves until it is stopped",
 }
 BEFORE = {
     "search eval": ["search index ~/flickr8k/images"],

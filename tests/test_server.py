@@ -303,6 +303,14 @@ def test_a_head_is_a_get_without_its_body(reading: TestClient) -> None:
         assert head.headers["content-type"] == get.headers["content-type"]
 
 
+def test_the_files_of_the_page_are_kept_by_browsers_and_answers_are_not(reading: TestClient) -> None:
+    page = reading.get("/static/index.html")
+    assert page.headers["cache-control"] == "no-cache"
+    again = reading.get("/static/index.html", headers={"If-None-Match": page.headers["etag"]})
+    assert (again.status_code, again.headers["cache-control"]) == (304, "no-cache")
+    assert "no-store" in reading.get(f"{API}/search?q=red").headers["cache-control"]
+
+
 # Pictures.
 
 
@@ -381,6 +389,8 @@ def test_any_name_of_a_file_is_handed_on(tmp_path: Path, index: Any, name: bytes
         answer = web.get(f"{API}/images/{row['image_id']}/original")
         raw = base64.b64decode(row["path_b64"]) if "path_b64" in row else row["path"].encode()
         found = web.get(f"{API}/search", params={"q": "red"}).json()["hits"]
+        Path(os.fsdecode(os.path.join(os.fsencode(folder), name))).write_bytes(b"no picture")
+        problem(web.get(f"{API}/images/{row['image_id']}/thumbnail"), 422)
     assert os.path.basename(raw) == name
     assert answer.status_code == 200
     assert answer.headers["content-disposition"].isascii()
@@ -657,10 +667,10 @@ def test_the_work_stops_when_the_client_goes_away(opened: Catalog, monkeypatch: 
             "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1", "root_path": "",
         }  # fmt: skip
         await asyncio.wait_for(app(scope, receive, send), 20)
+        assert await asyncio.to_thread(stopped.wait, 20)
 
     asyncio.run(scene())
     assert began.is_set()
-    assert stopped.wait(20)
 
 
 # Indexing.
@@ -956,3 +966,28 @@ def test_the_description_is_complete(reading: TestClient) -> None:
 
 def test_an_event_is_one_line_of_data_whatever_it_holds() -> None:
     assert formed("text", {"delta": "a\n\r\u2028b"}) == b'event: text\ndata: {"delta":"a\\n\\r\\u2028b"}\n\n'
+
+
+def test_a_text_is_encoded_once_however_often_it_is_asked(
+    opened: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from retrieval import state
+    from retrieval.encoders.toy import ToyEncoder
+
+    encoded: list[str] = []
+    encode = ToyEncoder.encode_texts
+
+    def counted(self: ToyEncoder, texts: list[str]) -> Any:
+        encoded.extend(texts)
+        return encode(self, texts)
+
+    monkeypatch.setattr(ToyEncoder, "encode_texts", counted)
+    monkeypatch.setattr(state, "KEPT_TEXTS", 2)
+    first = opened.search("red")
+    assert opened.search("red") == first
+    opened.search("red + blue")
+    assert encoded == ["red", "blue"]
+    opened.search("green")
+    opened.search("blue")
+    opened.search("red")  # the oldest was let go
+    assert encoded == ["red", "blue", "green", "red"]

@@ -28,6 +28,7 @@ from retrieval.server.shapes import ProblemDetails
 
 if TYPE_CHECKING:
     from fastapi.routing import APIRoute
+    from starlette.responses import Response
 
     from retrieval.server.settings import Settings
 
@@ -82,7 +83,7 @@ def assembled(settings: Settings) -> FastAPI:
         app.include_router(router, prefix=PREFIX)
     app.include_router(health.router)
     app.include_router(page.router)
-    app.mount("/static", StaticFiles(directory=Path(str(files("retrieval.server") / "static"))), "static")
+    app.mount("/static", _Static(directory=Path(str(files("retrieval.server") / "static"))), "static")
     tell_problems(app)
     app.add_middleware(
         Guard,
@@ -96,6 +97,15 @@ def assembled(settings: Settings) -> FastAPI:
     app.add_middleware(Measured, metrics=app.state.metrics)
     _describe(app, guarded=settings.token is not None)
     return app
+
+
+class _Static(StaticFiles):
+    """The page's own files: kept by browsers, and asked for again whether they are still the same."""
+
+    def file_response(self, *given: Any, **more: Any) -> Response:
+        found = super().file_response(*given, **more)
+        found.headers["Cache-Control"] = "no-cache"
+        return found
 
 
 def _warm(settings: Settings) -> None:
