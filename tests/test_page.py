@@ -251,6 +251,18 @@ def test_similar_pictures_come_from_the_viewer(home: str, opens: Opens) -> None:
     assert all(name.startswith("blue-") for name in names(page)[:5])
 
 
+def test_why_a_picture_was_found_is_drawn_and_told(home: str, opens: Opens) -> None:
+    page = opens(f"{home}/?q=red")
+    page.click(TILES)
+    page.wait_for_selector(".viewer .facts")
+    page.keyboard.press("w")
+    page.wait_for_selector(".why dt >> text=What it shows")
+    settled(page, "document.querySelector('.stage img').src.includes('explain.png?q=red')")
+    page.keyboard.press("w")
+    settled(page, "document.querySelector('.stage img').src.includes('thumbnail')")
+    assert page.locator(".why").count() == 0
+
+
 def test_filters_narrow_and_their_chips_take_them_away(home: str, opens: Opens) -> None:
     page = opens(home)
     page.click("button[aria-label=Filters]")

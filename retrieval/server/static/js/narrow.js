@@ -71,7 +71,8 @@ async function suggest(name, list) {
   if (list.childElementCount) return;
   const known = name === "in"
     ? get("/status").then((found) => found.roots.map((root) => root.path))
-    : get("/tags", { limit: 100 }).then((found) => found.tags.map((one) => one.tag));
+    : get("/tags", { limit: 500 }).then(({ tags }) =>
+      tags.sort((one, other) => other.images - one.images).map((one) => one.tag));
   const values = await known.catch(() => []);
   list.replaceChildren(...values.map((value) => h("option", { value })));
 }

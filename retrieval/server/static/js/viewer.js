@@ -10,6 +10,7 @@ import { say } from "./notes.js";
 import { NOTHING, back, go, onChange, state } from "./router.js";
 import { Stage } from "./stage.js";
 import { similarStrip } from "./strip.js";
+import { whyOf } from "./why.js";
 
 /** `around()` gives `{list, good, total, done, more()}` of the present view; `left(id)` takes a picture out of it. */
 export function startViewer({ around, left }) {
@@ -87,6 +88,10 @@ export function startViewer({ around, left }) {
       say(problem.message);
     });
     buttons.why.setAttribute("aria-pressed", String(on));
+    panel.querySelector(".why")?.remove();
+    if (!on) return;
+    panel.prepend(whyOf(shown, state().q));
+    panel.scrollTop = 0;
   }
 
   function info(on) {
@@ -151,7 +156,8 @@ export function startViewer({ around, left }) {
       stage.known(details);
       dialog.setAttribute("aria-label", details.title || details.name);
       say([place.textContent, details.alt || details.name].filter(Boolean).join(". "));
-      panel.replaceChildren(...details.parts({ match: item?.match ?? null }), similarStrip(id));
+      const why = panel.querySelector(".why") ?? "";
+      panel.replaceChildren(why, ...details.parts({ match: item?.match ?? null }), similarStrip(id));
     } catch (problem) {
       if (shown === id) panel.replaceChildren(h("p", { class: "trouble", role: "alert" }, problem.message));
     }
