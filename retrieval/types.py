@@ -218,6 +218,8 @@ class Description:
     image_id: int | None = None
     note: str = ""
     """What a person should know about whoever speaks, in a sentence."""
+    seen: bool = True
+    """Whether it looked at the picture."""
 
     def as_dict(self) -> dict[str, Any]:
         row: dict[str, Any] = {

@@ -193,7 +193,7 @@ def test_places_and_cameras_are_named_and_what_is_not_known_is_said(library: Cat
         "Of 3 pictures that look like something red, 2 say where they were taken: near Lisbon, Portugal [1][2]."
     )
     answer = library.ask("Which camera?", answerer=Scripted(Search("blue"), kind="camera"))
-    assert answer.text == "1 picture that looks like something blue was taken with Nikon D90 [1]."
+    assert answer.text == "1 picture that looks like something blue was taken with a Nikon D90 [1]."
     answer = library.ask("Where was it green?", answerer=Scripted(Search("green"), kind="where"))
     assert answer.text == "Nothing says where 1 picture that looks like something green was taken [1]."
     assert answer.confidence == 0

@@ -10,14 +10,13 @@ from collections.abc import Sequence
 import pytest
 
 from retrieval.answers.citing import sentences
-from retrieval.answers.kinds import is_a, kind_of, members, things_of
 from retrieval.answers.rules import RuleAnswerer
 from retrieval.answers.shapes import Finding, Inquiry, Past
 from retrieval.answers.sorts import count_sorts, kind_wanted, sorts_of
 from retrieval.answers.subjects import as_named
+from retrieval.answers.things import things_of
 from retrieval.speech import Facts, Named, Sight, Told
 from retrieval.types import Tag
-from retrieval.vocabulary import default_vocabulary
 
 TODAY = dt.date(2024, 5, 15)
 PIZZA = Facts(
@@ -94,6 +93,59 @@ def test_a_kind_is_answered_by_what_is_of_it_and_by_nothing_else() -> None:
     assert text == "A Shetland sheepdog [1]."
     findings, _ = asked("What kind of dog is that?", [dog])
     assert findings[0].text == "a Shetland sheepdog"
+
+
+MAU = ("domestic cat", "cat", "feline", "mammal", "animal")
+MOPED = ("minibike", "motorcycle", "motor vehicle", "vehicle")
+
+
+def test_what_is_sure_is_said_before_what_it_may_be_more_exactly() -> None:
+    cat = Facts(
+        tags=(Tag("cat", 0.98), Tag("pet", 0.97), Tag("animal", 0.96)),
+        named=(Named("Egyptian mau", 0.55, MAU),),
+    )
+    findings, text = asked("What animals are there?", [cat])
+    assert (findings[0].text, findings[0].sure) == ("a cat, probably an Egyptian mau", 0.98)
+    assert text == "A cat [1], probably an Egyptian mau [1]."
+    assert [sentence.written for sentence in sentences(text)] == ["A cat, probably an Egyptian mau [1]."]
+    # The kind that was asked for says nothing; only what is finer does.
+    assert asked("What kind of cat is that?", [cat])[1] == "Probably an Egyptian mau [1]."
+    # A name that is as sure as the tag needs no tag before it.
+    sure = Facts(tags=(Tag("cat", 0.98),), named=(Named("Egyptian mau", 0.85, MAU),))
+    assert asked("What animals are there?", [sure])[1] == "An Egyptian mau [1]."
+    doubtful = Facts(tags=(Tag("cat", 0.75),), named=(Named("Egyptian mau", 0.55, MAU),))
+    assert asked("What animals are there?", [doubtful])[1] == "Probably an Egyptian mau [1]."
+
+
+def test_every_picture_of_a_thing_is_cited_and_its_names_only_where_they_hold() -> None:
+    left = Facts(tags=(Tag("motorcycle", 0.91),), named=(Named("moped", 0.32, MOPED),))
+    right = Facts(tags=(Tag("motorcycle", 0.9),), named=(Named("moped", 0.29, MOPED),))
+    tram = Facts(tags=(Tag("tram", 0.95),))
+    assert asked("What vehicles are there?", [left, right])[1] == "A motorcycle [1][2], perhaps a moped [1]."
+    text = asked("What vehicles are there?", [left, tram, right])[1]
+    assert text == "A motorcycle [1][3], perhaps a moped [1]. A tram [2]."
+
+
+def test_what_a_model_takes_for_the_thing_it_names_is_no_other_thing() -> None:
+    coffee = Facts(
+        tags=(Tag("coffee", 0.99), Tag("tea", 0.85), Tag("cake", 0.95)),
+        named=(Named("espresso", 0.85, ("coffee", "beverage", "food")),),
+    )
+    assert asked("What did we eat?", [coffee])[1] == "A cake [1] and an espresso [1]."
+    said = Facts(
+        tags=(Tag("coffee", 0.99), Tag("tea", 1.0)), named=(Named("espresso", 0.85, ("coffee", "beverage")),)
+    )
+    assert asked("What did we drink?", [said])[1] == "Tea [1] and an espresso [1].", "a person said so"
+
+
+def test_what_is_not_wanted_is_part_of_the_subject_and_not_of_its_kind() -> None:
+    cat = Facts(tags=(Tag("cat", 0.98),))
+    assert asked("Is there a cat but no dog?", [cat])[1] == "Yes, a cat without a dog [1]."
+    assert asked("cats, not dogs", [cat])[1] == "Cats without dogs [1]."
+    assert asked("pictures without people", [cat], [0.75])[1] == "Probably pictures without people [1]."
+    question = "What animals are there that are not in the snow?"
+    plan = RuleAnswerer().plan(Inquiry(question, TODAY))
+    assert (plan.wanted, kind_wanted(plan, question)) == ("animals", "animal")
 
 
 def test_what_was_found_is_what_was_asked_for_as_surely_as_the_search_says() -> None:
@@ -191,40 +243,9 @@ def test_a_tag_that_only_repeats_the_question_gives_way_to_a_more_exact_one() ->
 
 def test_a_thing_that_is_both_a_tag_and_a_name_is_said_once() -> None:
     violin = Facts(tags=(Tag("violin", 0.97),), named=(Named("violin", 0.85, ("musical instrument",)),))
-    assert things_of(violin, "musical instrument") == [("violin", 0.97, False)]
+    assert things_of(violin, "musical instrument") == [("violin", 0.97, False, None)]
     findings, text = asked("What instruments are there?", [violin])
     assert (findings[0].text, text) == ("a violin", "A violin [1].")
-
-
-def test_kinds_contain_each_other_and_only_tags_that_there_are() -> None:
-    tags = {tag for tag, _ in default_vocabulary()}
-    kinds = {"sea animal", "farm animal", "wild animal", "mammal", "reptile", "amphibian"}
-    for name in (
-        "animal",
-        "vehicle",
-        "food",
-        "building",
-        "clothes",
-        "person",
-        "activity",
-        "weather",
-        "plant",
-    ):
-        for member in members(name):
-            assert member in tags or member in kinds or kind_of(member) == member, (name, member)
-    assert is_a("swan", "animal")
-    assert is_a("rescue dog", "dog")
-    assert is_a("Pizza", "food")
-    assert not is_a("hot dog stand", "dog")
-    assert not is_a("sea", "animal")
-
-
-def test_a_subject_in_ones_own_words_is_a_kind_where_it_ends_with_one() -> None:
-    for subject, kind in (
-        ("animals", "animal"), ("wild animals", "wild animal"), ("dinner", "food"), ("small boats", "boat"),
-        ("people", "person"), ("bugs", "insect"), ("harbour lights", None), ("", None),
-    ):  # fmt: skip
-        assert kind_of(subject) == kind, subject
 
 
 def test_planning_by_rules_imports_nothing_heavy() -> None:

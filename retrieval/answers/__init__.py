@@ -92,7 +92,8 @@ def ask(
     if inquiry.examples and not thinker.sees:
         notes = (*notes, UNSHOWN)
     if keep:
-        note = kept(state, Past(text, answer.text, plan), wanted, goes_on=follow_up)
+        cited = tuple(citation.image_id for citation in answer.citations)
+        note = kept(state, Past(text, answer.text, plan, cited), wanted, goes_on=follow_up)
         notes = (*notes, note) if note else notes
     return replace(answer, notes=notes, html=_drawn)
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from retrieval.answers.citing import Part, Sentence, sentences
+from retrieval.answers.negation import borne_out
 from retrieval.answers.recorded import on_record
-from retrieval.answers.wording import counted
+from retrieval.english.nouns import counted
 
 if TYPE_CHECKING:
     from retrieval.speech import Facts
@@ -122,7 +123,7 @@ def judged(
     hand over to another one while it does.
     """
     claims = list(claims_of(kept, subject))[:MAX_CLAIMS]
-    recorded = {claim: on_record(claim.text, facts[claim.number]) for claim in claims}
+    recorded = {claim: _on_record(claim.text, facts[claim.number]) for claim in claims}
     sure = least()
     open_claims = [claim for claim in claims if (known := recorded[claim]) is None or 0 < known < sure]
     matches = dict(zip(open_claims, matcher(open_claims), strict=True)) if matcher and open_claims else {}
@@ -138,6 +139,11 @@ def judged(
         else:
             found[claim] = _verdict(known, matches.get(claim), looks.get(claim), agrees)
     return found
+
+
+def _on_record(text: str, facts: Facts) -> float | None:
+    known = on_record(text, facts)
+    return borne_out(text, lambda part: on_record(part, facts)) if known is None else known
 
 
 def _verdict(known: float | None, match: float | None, look: float | None, least: float) -> Verdict:

@@ -22,14 +22,17 @@ _LEAD = re.compile(
     r"(?: also)? (?:shows?|is of|are of|of))\b[\s,;:–—-]*)+"
 )
 _BEFORE_THE_CLAIM = re.compile(
-    r"(?i)^\W*(?:(?:in|on|as|see|seen|shown|both|all|of|the|these|two|three|pictures?|photos?|images?)\b\W*)*$"
+    r"(?i)^\W*(?:(?:yes|also|and|in|on|as|see|seen|shown|according|to|both|all|of|the|these|two|three|"
+    r"pictures?|photos?|images?)\b\W*)*$"
 )
 _SHOWS = re.compile(r"(?i)^[\s,;:–—-]*(?:(?:all|both|each|clearly|also)\s+)?(?:shows?|depicts?)\b")
 _TRAIL = re.compile(
     r"(?i)(?:(?:^|[\s,;:–—-]+)(?:and|or|but|while|also|in|on|of|at|from|by|with|see))+[\s,;:–—-]*$"
 )
+_LEADS_IN = re.compile(r"(?i)(?:\b(?:in|on|of|at|from|by|with|see)|:)\s*$")
 _JOIN = re.compile(r"(?i)^[\s,;:–—-]*(?:(?:and|or|but|also|plus|then|while|whereas)\b[\s,;:–—-]*)*")
 _APART = re.compile(r"(?i)^\s*(?:[,;:–—]|-\s|(?:and|or|but|also|plus|then|while|as well as)\b)")
+_FINER = re.compile(r"(?i),\s*(?:probably|perhaps)\b")
 _RELATIVE = re.compile(r"(?i)^\s*,?\s*(?:which|who|whose|where|that)\b")
 _NEW_CLAUSE = re.compile(r"(?i);\s|,\s+(?:and|but|while|whereas)\s")
 _TOGETHER = re.compile(r"(?i)\b(?:both|all|these|two|three|pictures|photos|images)\b")
@@ -93,7 +96,10 @@ class Part:
     def citing(self, numbers: Iterable[int]) -> Part | None:
         """The part with those of its marks alone; None where it does not hold without the others."""
         left = tuple(number for number in self.cites if number in set(numbers))
-        bound = self.listed and (not self.leading or _TOGETHER.search(self.before))
+        if self.leading:
+            bound = self.listed and bool(_TOGETHER.search(self.before))
+        else:
+            bound = self.listed and (self.goes_on or not _LEADS_IN.search(self.text))
         if not left or (left != self.cites and bound):
             return None
         return replace(self, cites=left)
@@ -117,7 +123,12 @@ class Sentence:
 
     @property
     def written(self) -> str:
-        return _line("".join(part.written for part in self.parts)) + self.end
+        following = [*self.parts[1:], None]
+        said = (
+            part.words if _says_more(part, then) else part.written
+            for part, then in zip(self.parts, following, strict=True)
+        )
+        return _line("".join(said)) + self.end
 
     def keeping(self, parts: Sequence[Part | None]) -> tuple[Sentence | None, list[str]]:
         """What is left with None for the parts that go, and the words that went.
@@ -145,6 +156,11 @@ class Sentence:
         """The runs of parts that are one statement."""
         starts = [place for place, part in enumerate(self.parts) if place == 0 or _is_apart(part)]
         return list(zip(starts, [*starts[1:], len(self.parts)], strict=True))
+
+
+def _says_more(part: Part, then: Part | None) -> bool:
+    """Whether the next part only says more exactly what is in the same pictures: one mark does for both."""
+    return then is not None and then.cites == part.cites and bool(_FINER.match(then.text))
 
 
 def _is_apart(part: Part) -> bool:
@@ -251,7 +267,13 @@ def _followed(texts: Sequence[str], tail: str, marks: Sequence[re.Match[str]]) -
     parts[-1] = replace(parts[-1], after=tail.rstrip(" ,;:–—-"))
     following = [*(part.text for part in parts[1:]), ""]
     return [
-        replace(part, listed=part.listed and (part.goes_on or (then != "" and not _begins_anew(then))))
+        replace(
+            part,
+            listed=part.listed
+            and (
+                part.goes_on or bool(_LEADS_IN.search(part.text)) or (then != "" and not _begins_anew(then))
+            ),
+        )
         for part, then in zip(parts, following, strict=True)
     ]
 
@@ -282,7 +304,8 @@ def renumbered(written: Sequence[Sentence]) -> tuple[str, dict[int, int]]:
         replace(
             sentence,
             parts=tuple(
-                replace(part, cites=tuple(order[number] for number in part.cites)) for part in sentence.parts
+                replace(part, cites=tuple(sorted(order[number] for number in part.cites)))
+                for part in sentence.parts
             ),
         )
         for sentence in written

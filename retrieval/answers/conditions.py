@@ -63,13 +63,30 @@ _SHAPE = [
 
 _KINDS = r"jpe?g|png|gif|heic|heif|tiff?|webp|avif|bmp"
 _TYPE = re.compile(
-    rf"\b({_KINDS})s?\b(?:\s+(?:format\s+)?{_PHOTOS}\b)?|\b(raw)s?\s+(?:format\s+)?{_PHOTOS}\b|\b((?-i:RAW))s?\b",
+    rf"(?<![\w.])({_KINDS})s?\b(?:\s+(?:format\s+)?{_PHOTOS}\b)?|\b(raw)s?\s+(?:format\s+)?{_PHOTOS}\b|\b((?-i:RAW))s?\b",
     re.I,
 )
 _TAGGED = re.compile(
     r"\b(?:tagged(?:\s+(?:as|with))?|with\s+(?:the\s+)?tags?)\s+(?:\"([^\"]{1,100})\"|'([^']{1,100})'|([\w-]{1,100}))",
     re.IGNORECASE,
 )
+
+_FOLDER = re.compile(
+    r"\b(?:in|from|inside|of|within)\s+(?:the\s+|my\s+|our\s+)?(?:folder|directory|album)\s+(?:called\s+|named\s+)?"
+    r"(?:[\"“]([^\"“”/]{1,100})[\"”]|((?:(?!\s(?:taken|with|that|which|and|from|since|before)\b)[^?!,;/\"]){1,100}))"
+    r"|\b(?:in|from|inside|within)\s+(?:the\s+|my\s+|our\s+)(?:[\"“]([^\"“”/]{1,100})[\"”]|([\w.-]{1,100}))\s+(?:folder|directory)\b",
+    re.IGNORECASE,
+)
+_LARGER = r"(?:bigger|larger|greater|wider|higher|more|not (?:smaller|less))\s+than|at\s+least|over|above|min(?:imum|\.)?(?:\s+of)?"
+_SMALLER = r"smaller\s+than|less\s+than|fewer\s+than|lower\s+than|under|below|at\s+most|up\s+to|max(?:imum)?"
+_SIZED = re.compile(
+    rf"(?:\b(?:that|which)\s+)?(?:\b(?:are|is|have|has|with)\s+)?\b(?:(?P<larger>{_LARGER})|(?P<smaller>{_SMALLER}))\s+"
+    r"(?:(?P<mega>\d{1,4}(?:\.\d{1,2})?)\s*(?:mp|mpx|mpix|mega\s?pixels?)"
+    r"|(?P<sides>\d{2,5}\s*(?:x|×|by)\s*\d{2,5})(?:\s*(?:px|pixels?))?"
+    r"|(?P<side>\d{2,6})\s*(?:px|pixels?)(?:\s+(?:wide|across|on the longer side))?)(?:\s+(?:in size|large|big))?\b",
+    re.IGNORECASE,
+)
+NO_SIZE = "Only a least size can be asked for, such as “larger than 12 MP”."
 
 MOST_SEARCHES, MOST_TAGS = 4, 8
 BREAK = " ; "
@@ -86,6 +103,10 @@ class Conditions:
     times: tuple[Span, ...] = ()
     places: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    beyond: str = ""
+    """What is asked for that no filter can say, as a sentence."""
+    told: bool = False
+    """Whether a place is what is asked about, and so may be the name of something else: "about Florence"."""
 
     @property
     def wheres(self) -> list[Filter]:
@@ -110,6 +131,18 @@ def find_conditions(text: str, today: dt.date) -> Conditions:
         if camera and "camera" not in fields:
             fields["camera"] = _camera(camera[1], camera[2])
             text = text[: camera.start()] + BREAK + text[camera.end() :]
+    folder = _FOLDER.search(text)
+    if folder and (name := next(group for group in folder.groups() if group).strip(" .'")):
+        fields["folder"] = name
+        text = text[: folder.start()] + BREAK + text[folder.end() :]
+    sized = _SIZED.search(text)
+    beyond = ""
+    if sized and sized["smaller"]:
+        beyond = NO_SIZE
+    elif sized:
+        fields["min_size"] = _size(sized)
+    if sized:
+        text = text[: sized.start()] + BREAK + text[sized.end() :]
     if "camera" not in fields and _PHONE.search(text):
         text = _PHONE.sub(BREAK, text)
         notes.append("Which camera is meant was left open: name its maker or its model.")
@@ -125,7 +158,14 @@ def find_conditions(text: str, today: dt.date) -> Conditions:
         text = text[: kind.start()] + BREAK + text[kind.end() :]
     places = find_places(text)
     notes += [*times.notes, *places.notes]
-    return Conditions(places.rest, fields, times.spans, places.names, tuple(notes))
+    return Conditions(places.rest, fields, times.spans, places.names, tuple(notes), beyond, places.told)
+
+
+def _size(found: re.Match[str]) -> str:
+    """As a filter takes it."""
+    if found["mega"]:
+        return f"{found['mega']}MP"
+    return found["side"] or "x".join(re.findall(r"\d+", found["sides"]))
 
 
 def _camera(make: str, model: str | None) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from retrieval.answers import periods
 from retrieval.answers.periods import DAY, SEASONS, Period, third
-from retrieval.answers.wording import MONTHS, day_words
+from retrieval.english.days import MONTHS, day_words
 
 MONTH_NUMBERS = {name.lower(): number for number, name in enumerate(MONTHS, 1)}
 MONTH_NUMBERS |= {name[:3]: number for name, number in list(MONTH_NUMBERS.items())} | {"sept": 9}

@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from retrieval.answers.phrases import day, days, pictures
-from retrieval.answers.wording import capital, joined, marks, plain, span_words
+from retrieval.answers.phrases import camera_words, day, days, likeness, one_of, pictures
+from retrieval.answers.wording import marks, plain
 from retrieval.db.circumstances import Circumstances, circumstances
+from retrieval.english.days import day_words, span_words
+from retrieval.english.nouns import capital, listed
 
 if TYPE_CHECKING:
     from retrieval.answers.retrieving import Found
@@ -40,17 +42,21 @@ class Figures:
     confidence: float
 
 
-def figures(state: State, plan: Plan, found: Found, *, about: str, limits: str) -> Figures | None:
+def figures(
+    state: State, plan: Plan, found: Found, *, about: str, limits: str, shown: int = SHOWN
+) -> Figures | None:
     """The answer to a question for a number, a time, a place or a camera; None where nothing was found.
 
     `about` is what was searched for, empty where it was for everything that passes; `limits` is
-    what the search was limited to, in words.
+    what the search was limited to, in words; `shown` is how many pictures of a list are cited.
     """
     with state.snapshot() as reader:
         rows = circumstances(reader, found.ids)
     if not rows:
         return None
     made = _Made(plan, rows, found, about, limits)
+    if plan.kind == "find":
+        return made.find(shown)
     make = {
         "count": made.count,
         "whether": made.whether,
@@ -66,7 +72,7 @@ class _Made:
         self.plan = plan
         self.rows = rows
         self.found = found
-        self.about = about
+        self.about = one_of(about) if len(rows) == 1 else about
         self.limits = f" {limits}" if limits else ""
         self.cited: dict[int, Circumstances] = {}
 
@@ -74,15 +80,15 @@ class _Made:
     def those(self) -> str:
         """The pictures that the answer is about, as a phrase."""
         like = f" that {_form(self.rows, 'looks', 'look')} like {self.about}" if self.about else ""
-        return f"{pictures(len(self.rows))}{like}{self.limits}"
+        return f"{pictures(len(self.rows))}{self.limits}{like}"
 
     @property
     def were(self) -> str:
         return _form(self.rows, "was", "were")
 
-    def cite(self, rows: Rows) -> str:
+    def cite(self, rows: Rows, most: int = SHOWN) -> str:
         """The marks of the likeliest of some pictures."""
-        best = sorted(rows, key=lambda row: -self.found.chances[row.image_id])[:SHOWN]
+        best = sorted(rows, key=lambda row: -self.found.chances[row.image_id])[:most]
         self.cited.update({row.image_id: row for row in best})
         order = list(self.cited)
         return marks(order.index(row.image_id) + 1 for row in best)
@@ -97,18 +103,46 @@ class _Made:
         return replace(answer, text=f"Yes, {answer.text[:1].lower()}{answer.text[1:]}")
 
     def count(self) -> Figures:
-        from retrieval.asking import DATED
-
         shown = self.cite(self.rows)
         some = f", such as {shown}" if len(self.rows) > SHOWN else f" {shown}"
         if not self.about:
             return self.done(f"The library has {self.those}{some}.")
-        look = _form(self.rows, "looks", "look")
-        least = "At least " if len(self.rows) >= DATED else ""
         return self.done(
-            f"{least}{pictures(len(self.rows))}{self.limits} {look} like {self.about}{some} "
+            f"{likeness(len(self.rows), self.about, self.limits.strip())}{some} "
             f"(match at least {self.found.cutoff:.0%}; pictures are counted, not what is in each of them)."
         )
+
+    def find(self, most: int) -> Figures:
+        """A plain list, the latest first: how many there are, some of them, and of when they are."""
+        dated = sorted((row for row in self.rows if row.dated), key=_time)
+        if self.plan.which is not None:
+            if dated:
+                return self._one(dated)
+            doubt = f"; none of them says when it was taken, so the {self.plan.which} is not known"
+            return self.done(f"The library has {self.those} {self.cite(self.rows, most)}{doubt}.")
+        shown = self.rows[:most]
+        if len(shown) == len(self.rows):
+            text = f"The library has {self.those} {self.cite(shown, most)}."
+        else:
+            are = f"these are the newest {most}" if all(row.dated for row in shown) else f"{most} of them"
+            text = f"The library has {self.those}; {are}: {self.cite(shown, most)}."
+        return self.done(f"{text}{self._spread(dated)}")
+
+    def _spread(self, dated: Rows) -> str:
+        """From when to when the pictures of a list are, and how many of them say nothing of it."""
+        if not dated:
+            one = len(self.rows) == 1
+            return " It does not say when it was taken." if one else " None of them says when it was taken."
+        first, *_, last = [*days([_time(dated[0])]), *days([_time(dated[-1])])]
+        if first == last:
+            when = f"on {day_words(first)}"
+        else:
+            when = f"between {day_words(first)} and {day_words(last)}"
+        silent = len(self.rows) - len(dated)
+        if not silent:
+            return f" {'It was' if len(dated) == 1 else 'They were'} taken {when}."
+        some = "1 of them was" if len(dated) == 1 else f"{len(dated):,} of them were"
+        return f" {some} taken {when}; {silent:,} {_say(silent)} nothing of when."
 
     def when(self) -> Figures:
         dated = sorted((row for row in self.rows if row.dated), key=_time)
@@ -125,7 +159,7 @@ class _Made:
         left = len(dated) - sum(len(rows) for rows in occasions)
         if left:
             named.append(f"{pictures(left)} at other times")
-        return self.done(f"{self._known(len(dated), 'when')} {joined(named)}.{doubt}")
+        return self.done(f"{self._known(len(dated), 'when')} {listed(named)}.{doubt}")
 
     def where(self) -> Figures:
         places = _places(self.rows)
@@ -152,11 +186,16 @@ class _Made:
         row = dated[0 if self.plan.which == "first" else -1]
         of = f"The {self.plan.which} of {self.those}" if len(self.rows) > 1 else capital(self.those)
         silent = len(self.rows) - len(dated)
-        rest = f" {capital(pictures(silent))} of them {_say(silent)} nothing about it." if silent else ""
+        rest = f" {silent:,} of them {_say(silent)} nothing about it." if silent else ""
         return self.done(f"{of} was taken{way} on {day(_time(row))} {self.cite([row])}.{rest}")
 
     def _silent(self, what: str) -> Figures:
-        text = f"Nothing says {what} {self.those} {self.were} taken {self.cite(self.rows)}."
+        those, it = self.those, _form(self.rows, "it was", "they were")
+        if self.about:
+            said = likeness(len(self.rows), self.about, self.limits.strip())
+        else:
+            said = f"The library has {those}"
+        text = f"{said} {self.cite(self.rows)}, but nothing says {what} {it} taken."
         return replace(self.done(text), confidence=0.0)
 
     def _groups(self, word: str, what: str, groups: dict[str, Rows]) -> Figures:
@@ -166,17 +205,22 @@ class _Made:
             if dated:
                 wanted = dated[0 if self.plan.which == "first" else -1]
                 name = next(name for name, rows in groups.items() if wanted in rows)
-                return self._one(dated, f" {word} {plain(name)}")
+                return self._one(dated, f" {word} {_called(word, name)}")
         ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
         named = [
-            f"{word} {plain(name)}{f' ({pictures(len(rows))})' if len(ordered) > 1 else ''} {self.cite(rows)}"
+            f"{word} {_called(word, name)}"
+            f"{f' ({pictures(len(rows))})' if len(ordered) > 1 else ''} {self.cite(rows)}"
             for name, rows in ordered[:NAMED]
         ]
         left = sum(len(rows) for _, rows in ordered[NAMED:])
         if left:
             named.append(f"{word} {'other places' if word == 'near' else 'others'} ({pictures(left)})")
         known = self._known(sum(len(rows) for rows in groups.values()), what)
-        return self.done(f"{known} {joined(named)}.")
+        return self.done(f"{known} {listed(named)}.")
+
+
+def _called(word: str, name: str) -> str:
+    return camera_words(name) if word == "with" else plain(name)
 
 
 def _form(rows: Sequence[Circumstances], one: str, several: str) -> str:

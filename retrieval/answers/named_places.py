@@ -61,7 +61,9 @@ ORDINARY = frozenset(_ORDINARY.split())
 _LEAD = re.compile(
     r"(?<![\w'’])(?:(?:within\s+)?(?P<km>\d{1,4})\s*(?:km|kilomet(?:er|re)s)\s+(?:of|around|from)"
     r"|(?P<firm>in|near|around|outside|inside|within|across|through|thru|throughout|close\s+to|visit(?:ed|ing)?|explor(?:ed|ing))"
-    r"|(?P<loose>at|from|to|into|over|via))\s+(?=[^\W\d_])",
+    r"|(?P<loose>at|from|to|into|over|via)"
+    r"|(?P<told>(?<=tell me )about|(?<=tell us )about|(?<=know )about|(?<=have )about|(?<=anything )about"
+    r"|(?<=something )about|(?<=everything )about|(?<=photos )of|(?<=pictures )of|(?<=images )of|(?<=shots )of))\s+(?=[^\W\d_])",
     re.IGNORECASE,
 )
 _WORD = re.compile(r"[^\W\d_](?:[\w.'’-]*[\w'’])?")
@@ -81,6 +83,8 @@ class Places:
     names: tuple[str, ...]
     rest: str
     notes: tuple[str, ...] = ()
+    told: bool = False
+    """Whether they are only what is asked about: "tell me about Norway", "pictures of Norway"."""
 
 
 def find_places(text: str) -> Places:
@@ -90,26 +94,48 @@ def find_places(text: str) -> Places:
         return Places((), text, (str(error),))
 
 
+def is_place(name: str) -> bool:
+    """Whether a name by itself is that of a well-known place, and no ordinary word's."""
+    low = name.lower()
+    if not name[:1].isupper() or low in ORDINARY or low in _ordinary_tags() or len(name.split()) > MOST_WORDS:
+        return False
+    try:
+        return _well_known(name)
+    except MissingDependency:
+        return False
+
+
 def _find(text: str) -> Places:
     cased = _cased(text)
     names: list[str] = []
     kept: list[str] = []
-    at = 0
+    at, told = 0, False
     for lead in _LEAD.finditer(text):
         if lead.start() < at or len(names) >= MOST_PLACES:
             continue
-        least = LOOSELY_KNOWN if lead["loose"] else 0
+        least = LOOSELY_KNOWN if lead["loose"] or lead["told"] else 0
         found = _listed(text, lead.end(), least, cased=cased)
-        if not found:
+        if not found or (lead["told"] and not _all_of_it(text, found, of=lead["told"].lower() == "of")):
             continue
+        told = told or bool(lead["told"])
         reach = f", {int(lead['km'])}" if lead["km"] and int(lead["km"]) else ""
         names += [name + reach for name, _ in found]
-        kept += [text[at : lead.start()], BREAK]
+        about = lead["told"] if (lead["told"] or "").lower() == "about" else ""
+        kept += [text[at : lead.start()], about, BREAK]
         at = found[-1][1]
     rest = "".join([*kept, text[at:]])
     if cased and not names:
         rest, names = _between_commas(rest)
-    return Places(tuple(dict.fromkeys(names))[:MOST_PLACES], rest)
+    return Places(tuple(dict.fromkeys(names))[:MOST_PLACES], rest, told=told)
+
+
+def _all_of_it(text: str, found: list[tuple[str, int]], *, of: bool) -> bool:
+    """Whether nothing but the places is asked about; behind "of" only what hardly means a person."""
+    alone = not text[found[-1][1] :].strip(" .?!;")
+    return alone and all(
+        name[0].isupper() and name.lower() not in ORDINARY and _well_known(name) if of else name.lower() not in ORDINARY
+        for name, _ in found
+    )
 
 
 def _cased(text: str) -> bool:

@@ -7,34 +7,68 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from retrieval.answers.subjects import as_named
-from retrieval.answers.wording import counted, day_of, day_words, joined, period_words, plain
+from retrieval.answers.negation import composed
+from retrieval.answers.parts import whole_words
+from retrieval.answers.subjects import GLUE
+from retrieval.answers.wording import plain
+from retrieval.english.days import day_of, day_words, period_words
+from retrieval.english.nouns import article_for, counted, listed, single, with_article
 from retrieval.query.filters import moment
 
 if TYPE_CHECKING:
-    from retrieval.answers.shapes import Plan
+    from retrieval.answers.shapes import Plan, Search
     from retrieval.query.filters import Filter
     from retrieval.types import Hit
 
 CLOSEST = 2
+NEAR = 0.05
+"""From here on something came near at all."""
+_NOTHING = frozenset({"nothing", "nobody", "none", "no one"})
+MOST_SHOWN = 100
+"""Pictures that one answer can show."""
 
 
 def about(plan: Plan) -> str:
     """What the plan looks for, empty where it is every picture that passes."""
-    words = [search.words.strip() for search in plan.searches if search.words.strip()]
-    if not words:
+    asking = [search for search in plan.searches if search.asks]
+    if not asking:
         return ""
-    return plain(plan.subject.strip() or words[0])
+    return plain(plan.subject.strip() or _words(asking[0]))
 
 
 def named(plan: Plan) -> str:
     """The same as a sentence names it: "a dog", "dogs in the snow", "something red"."""
-    return as_named(about(plan))
+    return as_told(about(plan))
+
+
+def as_told(subject: str) -> str:
+    """A subject as a sentence names it, also where it is but words side by side: "cats and dogs"."""
+    words = subject.split()
+    if subject.lower() in _NOTHING:
+        return ""
+    if len(words) > 1 and all(word.lower() != single(word.lower()) for word in words):
+        return listed(words)
+    return whole_words(subject)
+
+
+def one_of(named: str) -> str:
+    """The same of a single picture: "a dog in the snow" for "dogs in the snow"."""
+    words = named.split()
+    end = next((place for place, word in enumerate(words) if place and word.lower() in GLUE), len(words))
+    head, rest = " ".join(words[:end]), words[end:]
+    alone = single(head)
+    if not head or alone == head or head.split()[0].lower() in ("a", "an", "the") or "and" in rest:
+        return named
+    return " ".join([with_article(alone), *rest])
 
 
 def as_searched(plan: Plan) -> str:
     """What was searched for, in the words of the searches: "dogs on the beach"."""
-    return joined(list(dict.fromkeys(plain(one.words) for one in plan.searches if one.words.strip())), "or")
+    return listed(list(dict.fromkeys(plain(_words(one)) for one in plan.searches if one.asks)), "or")
+
+
+def _words(search: Search) -> str:
+    return composed(search.words.strip() or "pictures", search.without)
 
 
 def pictures(count: int) -> str:
@@ -49,7 +83,7 @@ def limits_words(where: Filter) -> str:
         word = "in" if place is not None and place.kind != "town" else "near"
         taken.append(f"{word} {plain(str(where.near) if place is None else place.name)}")
     if where.camera is not None:
-        taken.append(f"with {plain(where.camera)}")
+        taken.append(f"with {camera_words(where.camera)}")
     taken = [part for part in taken if part]
     parts = [f"taken {' '.join(taken)}"] if taken else []
     if where.orientation is not None:
@@ -62,8 +96,14 @@ def limits_words(where: Filter) -> str:
         parts.append(f"in the folder {plain(os.fsdecode(where.folder))}")
     tags = [where.tags] if isinstance(where.tags, str) else list(where.tags)
     if tags:
-        parts.append(f"tagged {joined([plain(tag) for tag in tags])}")
+        parts.append(f"tagged {listed([plain(tag) for tag in tags])}")
     return " ".join(parts)
+
+
+def camera_words(name: str) -> str:
+    """`a Nikon D90`, `an Apple iPhone 13`."""
+    said = plain(name)
+    return f"{article_for(said)} {said}" if said else said
 
 
 def _times(where: Filter) -> str:
@@ -90,11 +130,34 @@ def days(times: Sequence[str]) -> list[dt.date]:
     return [found for found in map(day_of, times) if found is not None]
 
 
+def likeness(count: int, named: str, limits: str = "") -> str:
+    """How many pictures look like something: "3 pictures taken in 2022 look like dogs"."""
+    from retrieval.asking import DATED
+
+    least = "At least " if count >= DATED else ""
+    looks = "looks" if count == 1 else "look"
+    like = one_of(named) if count == 1 else named
+    return f"{least}{pictures(count)}{' ' + limits if limits else ''} {looks} like {like}"
+
+
+def more_words(count: int) -> str:
+    """How to see all of what an answer shows only some of."""
+    most = min(count, MOST_SHOWN)
+    return f"To see {'all of them' if most == count else f'{most} of them'}: search ask -k {most} QUESTION"
+
+
+def nearest(closest: Sequence[Hit]) -> list[Hit]:
+    """What is worth naming of what came nearest."""
+    return [hit for hit in closest[:CLOSEST] if hit.match >= NEAR]
+
+
 def closest_words(closest: Sequence[Hit], cutoff: float) -> str:
-    """What came nearest, by its file's name."""
-    named = [f"{plain(file_name(hit))} ({hit.match:.0%})" for hit in closest[:CLOSEST]]
+    """What came nearest, by its file's name; empty where nothing came near."""
+    named = [f"{plain(file_name(hit))} ({hit.match:.0%})" for hit in nearest(closest)]
+    if not named:
+        return ""
     verb = "Closest is" if len(named) == 1 else "Closest are"
-    return f"{verb} {joined(named)}; from {cutoff:.0%} on it would count."
+    return f"{verb} {listed(named)}; from {cutoff:.0%} on it would count."
 
 
 def file_name(hit: Hit) -> str:

@@ -8,20 +8,27 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from retrieval import config
+from retrieval.answers.cited_again import cited_again
 from retrieval.answers.conditions import Conditions, find_conditions
+from retrieval.answers.named_places import is_place
+from retrieval.answers.negation import Apart, apart, composed, unclear, words_of
 from retrieval.answers.questions import Aspect, Reading, aspect_of, read, spelled
+from retrieval.answers.sentences import one_question
 from retrieval.answers.shapes import Inquiry, Plan, Search
+from retrieval.answers.subjects import several_things
+from retrieval.answers.tasks import not_too_long, task_plan
+from retrieval.english.nouns import listed
 from retrieval.errors import QueryError
 from retrieval.query.filters import Filter
 
 if TYPE_CHECKING:
     from retrieval.answers.shapes import Kind
 
-__all__ = ["Aspect", "asked_aspect", "checked_question", "plan_by_rules", "with_places_as_words"]
+__all__ = ["Aspect", "asked_aspect", "plan_by_rules"]
 
 _THERE_IS = re.compile(
     r"\b(?:is|are|was|were|been|be)\s+there\b|\bthere\s+(?:is|are|was|were|been|any)\b", re.IGNORECASE
@@ -38,23 +45,76 @@ _OF_THEM = re.compile(r"\bof (?:them|those|these|the ones)\b", re.IGNORECASE)
 _JOINING = "in on at with without under near by behind beside next inside outside"
 _JOINS = frozenset(_JOINING.split())
 """How a rest of a question begins that goes on with what was asked for before: "and in the snow?"."""
+_SEASON = re.compile(r"spring|summer|autumn|fall|winter", re.IGNORECASE)
+SEASON = "“{0}” was searched for as what pictures show; for the months of one year name it: {0} 2022"
 WIDE = {"weather": ("snow", "rain", "fog", "a storm")}
 """Words that are in no picture by themselves, and what is looked for instead."""
 
 
 def plan_by_rules(inquiry: Inquiry) -> Plan:
     """What to search for, and what kind of answer is wanted. Raises `QueryError` for no question at all."""
-    text = spelled(checked_question(inquiry.question))
+    text, left = one_question(spelled(_checked(inquiry.question)))
+
+    def usual(part: str) -> Plan:
+        return _usual(part, inquiry)
+
+    def limited(part: str) -> Conditions:
+        return find_conditions(part, inquiry.today)
+
+    plan = cited_again(text, inquiry.past) or task_plan(text, usual, limited) or usual(text)
+    plan = not_too_long(plan)
+    return replace(plan, notes=tuple(dict.fromkeys((*left, *plan.notes))))
+
+
+def _usual(text: str, inquiry: Inquiry) -> Plan:
+    """The plan of a text that rules can read."""
     earlier = _earlier(inquiry)
-    plain = text if earlier is None else _TIME_AGAIN.sub(" ", text)
+    said = apart(text, keywords=_keywords, goes_on=earlier is not None)
+    plain = said.text if earlier is None else _TIME_AGAIN.sub(" ", said.text)
     conditions = find_conditions(plain, inquiry.today)
     reading = read(conditions.rest)
-    if earlier is not None:
-        return _continued(text, conditions, reading, earlier)
-    return _plan(conditions, reading, text)
+    asked = _Asked(conditions, reading, said.text, *_unwanted(said, inquiry, reading))
+    return _plan(asked) if earlier is None else _continued(asked, earlier)
 
 
-def checked_question(question: str) -> str:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A question taken apart."""
+
+    conditions: Conditions
+    reading: Reading
+    text: str
+    without: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def _keywords(text: str) -> bool:
+    """Whether a text is no question, but a few words or a wish to see something."""
+    return read(text).kind in (None, "find")
+
+
+def _unwanted(said: Apart, inquiry: Inquiry, reading: Reading) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What pictures are not to show, as it is searched for, and what could not be understood of it."""
+    words: list[str] = []
+    notes: list[str] = []
+    for phrase in said.without:
+        if any(find_conditions(phrase, inquiry.today).wheres):
+            notes.append(
+                f"Times, places and cameras cannot be left out: “{phrase}” was left aside. "
+                "Ask for those that are wanted."
+            )
+        elif found := words_of(phrase):
+            words.append(found)
+    notes += [
+        f"“{phrase}” was left aside: pictures of that may be among the answer's." for phrase in said.aside
+    ]
+    word = unclear(said.text)
+    if word and reading.kind is not None:
+        notes.append(f"What “{word}” belongs to was not understood, so it was left aside.")
+    return tuple(dict.fromkeys(words)), tuple(notes)
+
+
+def _checked(question: str) -> str:
     """The question itself, if there is one that can be answered."""
     if not question.strip():
         raise QueryError('There is no question. Ask one: search ask "What did we eat in Lisbon?"')
@@ -70,42 +130,34 @@ def asked_aspect(question: str) -> Aspect | None:
     return aspect_of(spelled(question))
 
 
-def with_places_as_words(plan: Plan) -> Plan | None:
-    """The plan with the names of places as words to search for; None for one that names none.
-
-    For a library whose pictures do not say where they were taken: a folder or a caption may.
-    """
-    if all(search.where.near is None for search in plan.searches):
-        return None
-    searches = tuple(
-        search
-        if search.where.near is None
-        else Search(f"{search.words} {_name(search.where.near)}".strip(), replace(search.where, near=None))
-        for search in plan.searches
-    )
-    return replace(plan, searches=searches)
-
-
-def _name(near: str | tuple[float, float, float]) -> str:
-    if not isinstance(near, str):
-        return ""
-    return near.rpartition(",")[0] if re.search(r",\s*[\d.]+$", near) else near
-
-
-def _plan(conditions: Conditions, reading: Reading, text: str) -> Plan:
+def _plan(asked: _Asked) -> Plan:
+    reading, wheres = asked.reading, asked.conditions.wheres
     words, subject = reading.words, reading.subject
-    wheres = conditions.wheres
-    bare = reading.kind is None
-    if bare and not words and not reading.which and not any(wheres):
-        words = subject = _as_it_stands(text)
+    if not words and not asked.without and reading.kind is None and not reading.which and not any(wheres):
+        words = subject = _as_it_stands(asked.text)
     wide = WIDE.get(words.lower(), (words,)) if len(wheres) == 1 else (words,)
-    return Plan(
+    if reading.kind == "count" and len(wheres) == 1 and len(each := several_things(words)) > 1:
+        # A search for dogs and cats at once finds fewer than one for dogs.
+        wide, subject = each, listed(each, "or")
+    notes = (*asked.conditions.notes, *asked.notes)
+    plan = Plan(
         reading.kind or "find",
-        tuple(Search(one, where) for one in wide for where in wheres),
-        subject=subject,
+        tuple(Search(one, where, asked.without) for one in wide for where in wheres),
+        subject=_subject(subject, asked.without),
         which=reading.which,
-        notes=conditions.notes,
+        notes=(*notes, SEASON.format(words.lower())) if _SEASON.fullmatch(words) and reading.kind else notes,
     )
+    if reading.kind is None and asked.text.rstrip().endswith("?") and not any(wheres) and is_place(words):
+        return replace(plan, searches=(Search("", Filter(near=words)),), subject="", instead=plan)
+    if asked.conditions.told and not plan.searches[0].asks:
+        name = " ".join(dict.fromkeys(asked.conditions.places))
+        called = dict.fromkeys(Search(name, replace(where, near=None)) for where in wheres)
+        plan = replace(plan, instead=replace(plan, searches=tuple(called), subject=name))
+    return plan
+
+
+def _subject(subject: str, without: tuple[str, ...]) -> str:
+    return composed(subject or "pictures", without) if without else subject
 
 
 def _as_it_stands(text: str) -> str:
@@ -120,60 +172,72 @@ def _as_it_stands(text: str) -> str:
 
 def _earlier(inquiry: Inquiry) -> Plan | None:
     """The plan of the question before; made anew where only its words are known."""
-    if not inquiry.past:
-        return None
-    before = inquiry.past[-1]
-    if before.plan is not None:
-        return before.plan
-    try:
-        return plan_by_rules(Inquiry(before.question, inquiry.today, past=inquiry.past[:-1]))
-    except QueryError:
-        return None
+    past = inquiry.past
+    while past:
+        before, past = past[-1], past[:-1]
+        plan = before.plan
+        if plan is None:
+            try:
+                plan = plan_by_rules(Inquiry(before.question, inquiry.today, past=past))
+            except QueryError:
+                continue
+        if plan.task is None or plan.task.understood:
+            return plan
+    return None
 
 
-def _continued(text: str, conditions: Conditions, reading: Reading, earlier: Plan) -> Plan:
+def _continued(asked: _Asked, earlier: Plan) -> Plan:
     """What was asked before goes on to hold where this question points back, or says only part of one."""
+    conditions, reading, text = asked.conditions, asked.reading, asked.text
     pointing = _THERE_IS.sub(" ", text)
     points = bool(_THOSE.search(pointing)) or reading.goes_on
     joins = reading.joint.partition(" ")[0] in _JOINS
+    limited = any(conditions.wheres) or reading.which or asked.without
     if reading.words:
         before = earlier.searches[0].words if earlier.searches else ""
         if _OF_THEM.search(text):
             # "Which of them are black?" asks for black ones.
             pair = (before, reading.words) if " " in reading.words else (reading.words, before)
             words = " ".join(filter(None, pair))
-            return _merged(conditions, reading, earlier, words, kind=reading.kind or "find")
+            return _merged(asked, earlier, words, kind=reading.kind or "find")
         if before and joins and (reading.goes_on or reading.kind is None):
-            return _merged(conditions, reading, earlier, f"{before} {reading.joint} {reading.words}")
+            return _merged(asked, earlier, f"{before} {reading.joint} {reading.words}")
         if reading.goes_on:
-            return _merged(conditions, reading, earlier, reading.words)
-    elif points or reading.bare or (reading.kind is None and (any(conditions.wheres) or reading.which)):
-        return _merged(conditions, reading, earlier, None)
-    plan = _plan(conditions, reading, text)
+            return _merged(asked, earlier, reading.words)
+    elif points or reading.bare or (reading.kind is None and limited):
+        return _merged(asked, earlier, None)
+    plan = _plan(asked)
     place, time = bool(_PLACE_AGAIN.search(pointing)), bool(_TIME_AGAIN.search(text))
     kept = [_part(search.where, place=place, time=time) for search in earlier.searches]
     again = [replace(s, where=_over(where, s.where)) for where in dict.fromkeys(kept) for s in plan.searches]
     return replace(plan, searches=tuple(dict.fromkeys(again)) or plan.searches)
 
 
-def _merged(
-    conditions: Conditions, reading: Reading, earlier: Plan, words: str | None, *, kind: Kind | None = None
-) -> Plan:
+def _merged(asked: _Asked, earlier: Plan, words: str | None, *, kind: Kind | None = None) -> Plan:
     """The earlier plan with what is said now in the place of what was; `words` are None where none are."""
+    reading = asked.reading
     kind = kind or reading.kind
     searches = [
-        Search(before.words if words is None else words, _over(before.where, where))
+        Search(
+            before.words if words is None else words,
+            _over(before.where, where),
+            asked.without if words == reading.words else _together(before.without, asked.without),
+        )
         for before in earlier.searches or (Search(""),)
-        for where in conditions.wheres
+        for where in asked.conditions.wheres
     ]
-    subject = earlier.subject if words is None else words if words != reading.words else reading.subject
+    subject = earlier.wanted if words is None else words if words != reading.words else reading.subject
     return Plan(
         kind or earlier.kind,
         tuple(dict.fromkeys(searches)),
-        subject=subject,
+        subject=_subject(subject, searches[0].without),
         which=reading.which or (earlier.which if kind is None else None),
-        notes=conditions.notes,
+        notes=(*asked.conditions.notes, *asked.notes),
     )
+
+
+def _together(before: tuple[str, ...], now: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*before, *now)))
 
 
 def _part(where: Filter, *, place: bool, time: bool) -> Filter:

@@ -13,10 +13,10 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Literal
 
-from retrieval.answers.kinds import kind_of
 from retrieval.answers.shapes import Kind, Which
 from retrieval.answers.subjects import joint_of, stripped, subject_of
-from retrieval.answers.wording import many, single
+from retrieval.english.nouns import many, single
+from retrieval.english.things import kind_of
 
 Aspect = Literal["text", "colour", "who", "doing"]
 """What of a picture is asked for, where it is not simply what there is: writing, colours, who, doing."""
@@ -38,7 +38,7 @@ _CONTRACTIONS = (
     (re.compile(r"\b(we|you|they|what|where|how|who)'(?:re)\b", re.I), r"\1 are"),
     (re.compile(r"\b(i|we|you|they|he|she|it)'d\b", re.I), r"\1 would"),
     (re.compile(r"\b(i|we|you|they|he|she|it|who|that)'ll\b", re.I), r"\1 will"),
-    (re.compile(r"\bi'?m\b", re.I), "i am"),
+    (re.compile(r"\bi'm\b|^im\b", re.I), "i am"),
     (re.compile(r"\b(do|did|does|is|are|was|were|have|has|had|could|would)n't\b", re.I), r"\1 not"),
 )
 _PLACES = (
@@ -103,6 +103,13 @@ _TEXT = re.compile(
     re.IGNORECASE,
 )
 _WHO = re.compile(r"^(?:with |for |to )?who(?:m|se)?\b", re.IGNORECASE)
+_WITH_THING = re.compile(
+    rf"^\W*(?:(?:is|are|was|were)\s+)?(?:(?:in|on)\s+)?(?:(?:the|my|our|this|that|a)\s+)?{_THING}\s+(?:with|of|showing)\s+"
+    r"|^\W*(?:(?:is|are|was|were)\s+)?(?:play(?:s|ed|ing)?|h(?:olds?|olding|eld)|w(?:ears?|earing|ore)"
+    r"|rid(?:es?|ing)|rode|driv(?:es?|ing)|drove|carr(?:y|ies|ied|ying)|eat(?:s|ing)?|ate)\s+(?=(?:the|an?|my|our)\b)",
+    re.IGNORECASE,
+)
+"""What somebody is asked for by: the thing is searched for, since nobody is recognised."""
 _DOING = re.compile(r"\b(?:doing|going on|happening|up to)\b", re.IGNORECASE)
 _SORTS = re.compile(
     r"\b(?:different |various )?(?:(?P<several>kinds|types|sorts|breeds|species|brands|makes|models)"
@@ -136,7 +143,6 @@ class Reading:
     words: str
     subject: str
     which: Which | None = None
-    aspect: Aspect | None = None
     goes_on: bool = False
     """Whether it begins as what continues a question: "and in Norway?"."""
     bare: bool = False
@@ -183,6 +189,10 @@ def read(text: str) -> Reading:
     if kind == "whether" and lead.startswith(("do ", "does ", "did ")) and _POLITE_ASK.match(text):
         kind, text = "find", _POLITE_ASK.sub("", text, count=1)
     which, text = _which(kind, lead, text)
+    of_thing = False
+    if aspect == "who":
+        held = _WITH_THING.sub("", text, count=1)
+        of_thing, text = held != text, held
     several = kind == "what" and any(found["several"] for found in _SORTS.finditer(text))
     text = _SORTS.sub(" ", text)
     if kind == "what":
@@ -190,11 +200,11 @@ def read(text: str) -> Reading:
     if aspect == "colour":
         text = _COLOUR.sub(" ", text)
     tokens = [token for part in text.split() if (token := stripped(part))]
-    words, subject = subject_of(tokens, kind, aspect)
+    words, subject = subject_of(tokens, kind, None if of_thing else aspect)
     if several and kind_of(subject) is not None:
         subject = many(single(subject))
     return Reading(
-        kind, words, subject, which, aspect, goes_on,
+        kind, words, subject, which, goes_on,
         bare=kind is not None and all(token.lower() in _THERE for token in tokens),
         joint=joint_of(tokens),
     )  # fmt: skip
@@ -207,6 +217,11 @@ def _several(found: re.Match[str]) -> str:
 
 _THERE = frozenset({"is", "are", "was", "were", "there", "total", "in", "exactly", "then", "else"})
 _POLITE_ASK = re.compile(r"(?:you (?:mind|want to) )?show(?:ing)? me\b", re.IGNORECASE)
+
+
+def unpolite(text: str) -> str:
+    """A spelled text without the words that only lead to a question."""
+    return _without_politeness(text)[0]
 
 
 def _without_politeness(text: str) -> tuple[str, bool]:

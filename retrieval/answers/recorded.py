@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from retrieval.answers.citing import CITED
 from retrieval.answers.reading_dates import said_dates
 from retrieval.answers.said_dates import contradicted
-from retrieval.answers.wording import day_of
+from retrieval.answers.written import file_words
+from retrieval.english.days import day_of
 
 if TYPE_CHECKING:
     from retrieval.speech import Facts
@@ -20,10 +21,13 @@ _IN_PASSING = """
     a an the and or of in on at to from by with near was were is are be been it its this that these those
     taken photographed picture pictures photo photos image images shows show showing shown seen see there here
     camera shot another also both each probably perhaps maybe possibly likely reads read says text words
-    sign written tagged tagged as between until around about since before after which who we you i your our
+    sign written named name called file
+    tagged as between until around about since before after which who we you i your our
 """
 _FILLER = frozenset(_IN_PASSING.split())
 """Words that say nothing which could be on record."""
+_READ_IN = re.compile(r"^Read in a picture (?:of|that may show) [^\"“”:]{1,80}(?=: [\"“])")
+"""As rules quote what was read: that is on record, and what it was read in is as sure as the search."""
 _QUOTES = re.compile(r"[\"“]([^\"“”]{1,300})[\"”]")
 
 
@@ -32,10 +36,12 @@ def on_record(claim: str, facts: Facts) -> float | None:
 
     A date is held against the record wherever it stands; a number that is none is not on record.
     """
-    texts = [told.text for told in facts.told] + [facts.seen, " ".join(facts.keywords)]
+    written = [*(told.text for told in facts.told), " ".join(facts.keywords), file_words(facts)]
+    texts = [*written, facts.seen]
     known = " ".join(_folded(text) for text in texts)
+    spoken = f" {' '.join(_words(known))} "
     sure: list[float] = []
-    rest = claim
+    rest = _READ_IN.sub(" ", claim)
 
     def take(text: str, confidence: float) -> None:
         nonlocal rest
@@ -46,7 +52,8 @@ def on_record(claim: str, facts: Facts) -> float | None:
                 sure.append(confidence)
 
     for quote in _QUOTES.findall(claim):
-        if _folded(quote) in known:
+        # By its words: a quote may be cut short, and have lost its brackets.
+        if f" {' '.join(_words(quote))} " in spoken and _words(quote):
             sure.append(1.0)
             rest = rest.replace(quote, " ")
     dates = said_dates(rest)
@@ -64,7 +71,7 @@ def on_record(claim: str, facts: Facts) -> float | None:
         take(name, confidence)
     left = [word for word in _words(rest) if word not in _FILLER]
     if left:
-        said = [set(_words(told.text)) for told in facts.told]
+        said = [set(_words(text)) for text in written]
         content = [word for word in _words(claim) if word not in _FILLER]
         return TOLD if content and any(words.issuperset(content) for words in said) else None
     return min(sure, default=None)

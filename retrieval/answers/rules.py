@@ -7,53 +7,43 @@ is, and cites the picture behind each part of a sentence. What a person or a fil
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from retrieval.answers.kinds import Thing, kind_of, things_of
+from retrieval.answers.naming import is_disputed, names_of
+from retrieval.answers.parts import parts_of
+from retrieval.answers.phrases import as_told, one_of
 from retrieval.answers.planning import asked_aspect, plan_by_rules
+from retrieval.answers.reading_out import MOST_QUOTES, read_out
 from retrieval.answers.shapes import Finding
-from retrieval.answers.subjects import GLUE, as_named
-from retrieval.answers.wording import (
-    MONTHS,
-    capital,
-    day_of,
-    day_words,
-    joined,
-    marks,
-    plain,
-    quoted,
-    single,
-    with_article,
-)
+from retrieval.answers.subjects import GLUE
+from retrieval.answers.things import Thing, things_of
+from retrieval.answers.wording import marks, plain, quoted
+from retrieval.answers.written import TOLD
+from retrieval.english.certainty import HEDGES, POSSIBLE, band
+from retrieval.english.days import MONTHS, day_of, day_words
+from retrieval.english.nouns import capital, listed, single, with_article
+from retrieval.english.things import kind_of
 
 if TYPE_CHECKING:
     from retrieval.answers.questions import Aspect
     from retrieval.answers.shapes import Inquiry, Plan
     from retrieval.speech import Facts, Sight
 
-SURE, PROBABLE = 0.9, 0.7
-"""From where on something is stated, and from where on it is probable; below it is said with "perhaps"."""
-NAME_SURE, NAME_PROBABLE, NAME_LEAST = 0.8, 0.5, 0.3
-"""The same for names of a model's own, and from where on one is said at all."""
 MOST_THINGS = 3
 """Things that are said of one picture."""
+MOST_FINER = 2
+"""More exact names that are said of one thing."""
 MOST_NAMED = 8
 """Things that are said in one answer."""
-MOST_QUOTES = 3
 MOST_TAKEN = 4
 """Places and times that an answer ends with."""
-TOLD = 0.95
-"""How sure it is what is written of a picture."""
-BANDS = ("", "probably ", "perhaps ")
-POSSIBLE = len(BANDS) - 1
 ALSO = ("also", "probably also", "perhaps also")
-SHORT_OF = {
+SHORT_OF: Mapping[Aspect, str] = {
     "colour": "Rules cannot tell the colour of a thing; a model that sees can",
     "doing": "Rules cannot tell what somebody is doing; a model that sees can",
     "who": "Nobody is recognised here: people are known by what is written of a picture, and by its tags",
-    "text": "Text in a picture is known where it was read: search index --ocr reads it",
 }  # fmt: skip
 """Where an answer by rules stops short of what was asked."""
 
@@ -72,7 +62,7 @@ class RuleAnswerer:
     def plan(self, inquiry: Inquiry) -> Plan:
         plan = plan_by_rules(inquiry)
         aspect = asked_aspect(inquiry.question)
-        if aspect is None or plan.kind != "what":
+        if aspect is None or aspect not in SHORT_OF or plan.kind != "what":
             return plan
         return replace(plan, notes=(*plan.notes, f"{SHORT_OF[aspect]}."))
 
@@ -96,7 +86,7 @@ class RuleAnswerer:
         aspect = asked_aspect(inquiry.question)
         said = [_as_said(number, one) for number, one in numbered if one.by != self.id]
         if aspect == "text":
-            said += _read_out(own, plan)
+            said += read_out(own, plan) or _subjects(own, plan)
         elif plan.kind == "what" and aspect is None:
             said += _things(own, plan) or _subjects(own, plan)
         else:
@@ -116,8 +106,8 @@ def _told(facts: Facts, plan: Plan, aspect: Aspect | None) -> tuple[str, float]:
     """What a picture's facts say to the question, and how sure that is; empty where they are silent."""
     if aspect == "text" and facts.seen.strip():
         return quoted(facts.seen), TOLD
-    kind = kind_of(plan.subject)
-    things = _worth(things_of(facts, kind))
+    kind = kind_of(plan.wanted)
+    things = things_of(facts, kind)[:MOST_THINGS]
     if plan.kind != "what" or aspect is not None:
         # What was found is what was searched for: the search has said how likely that is.
         said = plain(plan.subject) or _names(things) or "a picture"
@@ -130,18 +120,42 @@ def _told(facts: Facts, plan: Plan, aspect: Aspect | None) -> tuple[str, float]:
     return ("", 0.0) if kind else (plain(plan.subject) or "a picture", 0.0)
 
 
-def _worth(things: Iterable[Thing]) -> list[Thing]:
-    return [thing for thing in things if not thing.own or thing.confidence >= NAME_LEAST][:MOST_THINGS]
-
-
 def _names(things: Sequence[Thing]) -> str:
-    return joined([with_article(plain(thing.name)) for thing in things])
+    return listed([_in_words(thing) for thing in things])
 
 
-def band(thing: Thing) -> int:
-    """0 for what is stated, 1 for what is probable, 2 for what is only possible."""
-    sure, probable = (NAME_SURE, NAME_PROBABLE) if thing.own else (SURE, PROBABLE)
-    return 0 if thing.confidence >= sure else 1 if thing.confidence >= probable else 2
+def _in_words(thing: Thing) -> str:
+    """A thing with what it may be more exactly: "a cat, probably an Egyptian mau"."""
+    said = with_article(plain(thing.name))
+    return said if thing.finer is None else f"{said}, {_finer(*thing.finer)}"
+
+
+def _finer(name: str, confidence: float) -> str:
+    return f"{HEDGES[band(confidence, own=True)]}{with_article(plain(name))}"
+
+
+@dataclass(slots=True)
+class _Named:
+    """A thing with the pictures that show it, as surely as the best of them does."""
+
+    band: int = POSSIBLE
+    pictures: list[int] = field(default_factory=list)
+    finer: dict[str, tuple[float, list[int]]] = field(default_factory=dict)
+    """What it is more exactly, how sure that is, and in which of the pictures."""
+
+    def add(self, number: int, thing: Thing, *, disputed: bool = False) -> None:
+        self.band = min(self.band, max(thing.band, 1) if disputed else thing.band)
+        self.pictures.append(number)
+        if thing.finer is not None:
+            name, confidence = thing.finer
+            known, numbers = self.finer.get(name, (0.0, []))
+            self.finer[name] = max(known, confidence), [*numbers, number]
+
+    def said(self, name: str) -> str:
+        parts = [f"{with_article(plain(name))} {marks(self.pictures)}"]
+        surest = sorted(self.finer, key=lambda one: -self.finer[one][0])[:MOST_FINER]
+        parts += [f"{_finer(one, self.finer[one][0])} {marks(self.finer[one][1])}" for one in surest]
+        return ", ".join(parts)
 
 
 def _things(findings: Sequence[tuple[int, Finding]], plan: Plan) -> list[str]:
@@ -149,29 +163,22 @@ def _things(findings: Sequence[tuple[int, Finding]], plan: Plan) -> list[str]:
 
     Of the kind that was asked for; where the question is about no kind of thing, whatever there is.
     """
-    kind = kind_of(plan.subject)
+    kind = kind_of(plan.wanted)
     most = MOST_THINGS if kind or not plan.subject else 1
-    pictures: dict[str, list[int]] = {}
-    bands: dict[str, int] = {}
+    named: dict[str, _Named] = {}
     for number, finding in findings:
-        for thing in _worth(things_of(finding.facts, kind))[:most]:
-            pictures.setdefault(thing.name, []).append(number)
-            bands[thing.name] = min(bands.get(thing.name, POSSIBLE), band(thing))
-    named = sorted(pictures, key=lambda name: (bands[name], -len(pictures[name])))[:MOST_NAMED]
-    return _hedged({name: (bands[name], pictures[name]) for name in named})
-
-
-def _hedged(said: Mapping[str, tuple[int, Sequence[int]]]) -> list[str]:
-    """A sentence for each band: what is stated, what is probable, what is only possible."""
+        for thing in things_of(finding.facts, kind)[:most]:
+            disputed = not thing.own and is_disputed(thing.name, thing.confidence, finding.facts)
+            named.setdefault(thing.name, _Named()).add(number, thing, disputed=disputed)
+    order = sorted(named, key=lambda name: (named[name].band, -len(named[name].pictures)))[:MOST_NAMED]
     sentences = []
-    for band, hedge in enumerate(BANDS):
-        parts = [
-            f"{with_article(plain(name))} {marks(numbers)}"
-            for name, (its, numbers) in said.items()
-            if its == band
-        ]
-        if parts:
-            sentences.append(f"{capital(hedge + joined(parts))}.")
+    for band_, hedge in enumerate(HEDGES):
+        its = [name for name in order if named[name].band == band_]
+        plainly = [named[name].said(name) for name in its if not named[name].finer]
+        finer = [named[name].said(name) for name in its if named[name].finer]
+        # What has more said of it is a sentence of its own: "and" would leave open which it is said of.
+        for said in [*finer, *([listed(plainly)] if plainly else [])]:
+            sentences.append(f"{capital(hedge + said)}.")
     return sentences
 
 
@@ -179,23 +186,30 @@ def _subjects(findings: Sequence[tuple[int, Finding]], plan: Plan) -> list[str]:
     """The subject with the pictures that show it, by how sure that is."""
     if not plan.subject or not findings:
         return []
+    named, findings = names_of(findings, plan.subject)
+    if not findings:
+        return named
+    together = bool(parts_of(plan.subject))
     groups: dict[int, list[int]] = {}
     for number, finding in findings:
-        groups.setdefault(band(Thing("", max(finding.match, finding.sure))), []).append(number)
-    parts = [f"{ALSO[band]} {marks(groups[band])}" for band in sorted(groups)]
+        sure = finding.match if together else max(finding.match, finding.sure)
+        groups.setdefault(_least_band(finding.facts, plan.wanted, band(sure)), []).append(number)
+    parts = [f"{ALSO[its]} {marks(groups[its])}" for its in sorted(groups)]
     first = min(groups)
-    parts[0] = f"{BANDS[first]}{as_named(plan.subject)} {marks(groups[first])}"
-    if plan.kind == "whether" and first == 0:
+    subject = as_told(plain(plan.subject))
+    if [len(numbers) for numbers in groups.values()] == [1] and plan.kind == "find":
+        subject = one_of(subject)
+    parts[0] = f"{HEDGES[first]}{subject} {marks(groups[first])}"
+    if plan.kind == "whether" and first == 0 and not named:
         parts[0] = f"yes, {parts[0]}"
-    return [f"{capital(', '.join(parts))}."]
+    return [*named, f"{capital(', '.join(parts))}."]
 
 
-def _read_out(findings: Sequence[tuple[int, Finding]], plan: Plan) -> list[str]:
-    """The text that was read in the pictures; where none was, what was found."""
-    thing = single(plain(plan.subject)) or "text"
-    read = [(number, one.facts.seen) for number, one in findings if one.facts.seen.strip()]
-    said = [f"The {thing} reads {quoted(seen)} [{number}]." for number, seen in read[:MOST_QUOTES]]
-    return said or _subjects(findings, plan)
+def _least_band(facts: Facts, wanted: str, sure: int) -> int:
+    """No surer than the thing itself is said: beer that the model takes for eggnog is probably beer."""
+    name = single(wanted.lower())
+    its = [tag for tag in facts.tags if single(tag.tag.lower()) == name]
+    return max(sure, 1) if any(is_disputed(tag.tag, tag.confidence, facts) for tag in its) else sure
 
 
 def _quotes(findings: Sequence[tuple[int, Finding]], plan: Plan) -> list[str]:
@@ -234,7 +248,7 @@ def _taken(findings: Sequence[tuple[int, Finding]]) -> list[str]:
         parts.append(
             " ".join(filter(None, [near, _when([days[n] for n in numbers if n in days]), marks(numbers)]))
         )
-    return [f"Taken {joined(parts)}."] if parts else []
+    return [f"Taken {listed(parts)}."] if parts else []
 
 
 def _when(days: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from retrieval.answers.wording import MONTHS, day_of
+from retrieval.english.days import MONTHS, day_of
 
 MONTH_NUMBERS = {
     name.casefold(): number for number, month in enumerate(MONTHS, 1) for name in (month, month[:3])

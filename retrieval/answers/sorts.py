@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from retrieval.answers.kinds import GENERIC, Thing, is_a, kind_of, members, widened
-from retrieval.answers.phrases import pictures
+from retrieval.answers.phrases import one_of, pictures
 from retrieval.answers.planning import asked_aspect
-from retrieval.answers.rules import BANDS, NAME_LEAST, NAME_PROBABLE, PROBABLE, SURE, band
-from retrieval.answers.wording import capital, counted, joined, many, plain, single, with_article
+from retrieval.answers.wording import plain
+from retrieval.english.certainty import HEDGES, NAME_LEAST, NAME_PROBABLE, PROBABLE, SURE, band
+from retrieval.english.nouns import capital, counted, listed, many, single, with_article
+from retrieval.english.things import GENERIC, is_a, kind_of, members, widened
 
 if TYPE_CHECKING:
     from retrieval.answers.shapes import Plan
@@ -44,15 +45,15 @@ class Sorts:
 
 def kind_wanted(plan: Plan, question: str) -> str | None:
     """The kind of which a question wants to know the kinds that there are; None for any other question."""
-    if plan.kind != "what" or plan.which is not None or not plan.subject or _TOLD.match(question):
+    if plan.kind != "what" or plan.which is not None or not plan.wanted or _TOLD.match(question):
         return None
     if asked_aspect(question) is not None:
         return None
-    if re.search(rf"{_DEFINITE}{re.escape(plan.subject)}\b", question, re.IGNORECASE):
+    if re.search(rf"{_DEFINITE}{re.escape(plan.wanted)}\b", question, re.IGNORECASE):
         return None  # what is in the picture of the dogs
-    last = plan.subject.lower().split()[-1]
+    last = plan.wanted.lower().split()[-1]
     several = single(last) != last or last in COLLECTIVE
-    return kind_of(plan.subject) if several else None
+    return kind_of(plan.wanted) if several else None
 
 
 def sorts_of(facts: Facts, kind: str) -> dict[str, float]:
@@ -123,17 +124,18 @@ def count_sorts(
         said.setdefault(best, (called, its[best]))
         sure_of.append((chances[best] + its[best]) / 2)
         own = all(tag.tag != name for one in its for tag in facts[one].tags)
-        hedge = BANDS[band(Thing(name, its[best], own))]
+        hedge = HEDGES[band(its[best], own=own)]
         number = pictures(len(its)) if not parts else f"{len(its):,}"
         parts.append(f"{hedge}{called} in {number} [{list(said).index(best) + 1}]")
     rest = len(order) - len(parts)
     if rest:
         parts.append(counted(rest, "other kind"))
     looks = "looks" if len(facts) == 1 else "look"
-    which = f"{pictures(len(facts))}{f' {limits}' if limits else ''} that {looks} like {about}"
-    none = f", of which {pictures(silent)} {'has' if silent == 1 else 'have'} none" if silent else ""
+    like = one_of(about) if len(facts) == 1 else about
+    which = f"{pictures(len(facts))}{f' {limits}' if limits else ''} that {looks} like {like}"
+    none = f"; {silent:,} of them {'has' if silent == 1 else 'have'} none" if silent else ""
     text = (
-        f"{capital(joined(parts))}, out of {which} "
+        f"{capital(listed(parts))}, out of {which} "
         f"(match at least {cutoff:.0%}; counted by tags and names{none})."
     )
     counts = {name: len(groups[name]) for name in order}

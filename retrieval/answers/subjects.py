@@ -6,9 +6,11 @@ object stands for what it asks for: "what did we eat" is about food.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
-from retrieval.answers.wording import plain, single, with_article
+from retrieval.answers.wording import plain
+from retrieval.english.nouns import single, with_article
 
 if TYPE_CHECKING:
     from retrieval.answers.questions import Aspect
@@ -43,7 +45,7 @@ _ASKING = (
     "collection different various ones one most any some all every each this these those anything that "
     "something anyone anybody someone somebody everyone everybody everything thing things stuff many "
     "much several few lots lot total when what whose whom how why times time doing going stand stands "
-    "written spent exist exists else"
+    "written spent exist exists else somewhere anywhere chance possibly perhaps maybe tell"
 )
 ASKING = frozenset(_ASKING.split())
 _EDGES = frozenset("'\"`´‘’“”„«»()[]{}<>…·•¿¡*_~^|\\/+=@#$%&-–—.,;:!?。，！？、；：")
@@ -113,6 +115,22 @@ def joint_of(tokens: list[str]) -> str:
     return " ".join(tokens[:end]).lower()
 
 
+def several_things(words: str) -> tuple[str, ...]:
+    """The kinds of things that words name side by side: "dogs and cats"; else the words as they are."""
+    parts = [part for part in _BESIDE.split(words) if part]
+    if len(parts) > 1:  # the commas of "dogs, cats and birds" are gone by now
+        parts = [one for part in parts for one in (part.split() if _all_several(part) else [part])]
+    if len(parts) > MOST_BESIDE or any(len(part.split()) > 2 or single(part) == part for part in parts):
+        return (words,)
+    return tuple(dict.fromkeys(parts))
+
+
+def _all_several(words: str) -> bool:
+    return all(single(word) != word for word in words.split())
+
+
+MOST_BESIDE = 4
+_BESIDE = re.compile(r"\s*,\s*(?:(?:and|or)\s+)?|\s+(?:and|or|&)\s+", re.IGNORECASE)
 _TAKERS = frozenset({"took", "shot", "made", "photographed"})
 _ARTICLES = frozenset({"a", "an", "the", "any", "some"})
 
@@ -168,6 +186,9 @@ LOOKS = frozenset(
 
 def as_named(subject: str) -> str:
     """A subject as a sentence names it: `lion` is "a lion", `dogs in the snow` stays as it is."""
+    wanted, joint, without = subject.partition(" without ")
+    if joint and wanted:
+        return f"{as_named(wanted)}{joint}{as_named(without)}"
     words = plain(subject).split()
     if words and LOOKS.issuperset(plain(subject).lower().split()):
         return f"something {plain(subject)}"

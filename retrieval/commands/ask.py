@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from retrieval.commands.options import (
+    Number,
     echo_json,
     filter_options,
     json_option,
@@ -51,7 +52,7 @@ SECONDS = 120
 @click.option("--continue", "follow_up", is_flag=True, help="Go on from the last question and its answer.")
 @click.option("--no-check", is_flag=True, help="Do not hold the answer against the pictures.")
 @click.option(
-    "--timeout", type=click.FloatRange(0, min_open=True), default=SECONDS, show_default=True, metavar="S",
+    "--timeout", type=Number(0, min_open=True), default=SECONDS, show_default=True, metavar="S",
     help="Answer from what there is after so many seconds.",
 )  # fmt: skip
 @click.option("--trace", is_flag=True, help="Tell each step as it is done.")

@@ -6,18 +6,12 @@ last word tells ("rescue dog" is a dog), and of the names that a model has of it
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
 
-from retrieval.answers.wording import single
-from retrieval.vocabulary import default_vocabulary
+from retrieval.english.nouns import single
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from retrieval.speech import Facts
-
-_OF = {
+KINDS = {
     "bird": (
         "chicken, duck, goose, swan, eagle, owl, parrot, penguin, flamingo, peacock, ostrich, "
         "pigeon, hummingbird, songbird"
@@ -61,13 +55,11 @@ _OF = {
     ),
     "water": "sea, lake, river, waterfall, swimming pool, underwater",
     "weather": "snow, rain, fog, cloud, storm, lightning, rainbow",
-    "car": "sports car, police car",
+    "car": "sports car, police car, ambulance",
     "truck": "fire truck",
     "boat": "sailboat, ship, canoe",
     "aircraft": "airplane, helicopter, hot air balloon, rocket",
-    "vehicle": (
-        "car, truck, ambulance, bus, van, tractor, motorcycle, scooter, bicycle, train, tram, aircraft, boat"
-    ),
+    "vehicle": ("car, truck, bus, van, tractor, motorcycle, scooter, bicycle, train, tram, aircraft, boat"),
     "fruit": "apple, orange, banana, lemon, strawberry, pineapple, grapes",
     "vegetable": "broccoli, pepper, corn, potato, tomato, pumpkin, salad",
     "dessert": "cake, ice cream",
@@ -83,16 +75,16 @@ _OF = {
         "sunglasses, mask, jewelry, necklace, watch"
     ),
     "musical instrument": "guitar, piano, violin, drum",
-    "computer": "laptop, screen, keyboard, computer mouse",
+    "computer": "laptop",
     "device": (
-        "computer, phone, camera, television, radio, loudspeaker, microphone, headphones, "
-        "refrigerator, oven, microwave, washing machine"
+        "computer, screen, keyboard, computer mouse, phone, camera, television, radio, loudspeaker, "
+        "microphone, headphones, refrigerator, oven, microwave, washing machine"
     ),
     "tool": "hammer, screwdriver, knife, scissors, ladder",
     "toy": "doll, teddy bear, puzzle, ball, board game, playing cards, swing",
     "game": "board game, playing cards, puzzle, soccer, basketball, baseball, tennis, golf",
     "weapon": "gun, sword",
-    "luggage": "bag, backpack, suitcase, purse",
+    "luggage": "bag",
     "sport": (
         "swimming, running, cycling, hiking, skiing, surfing, sailing, soccer, basketball, "
         "baseball, tennis, golf, yoga, workout"
@@ -104,7 +96,9 @@ _OF = {
     "document": "receipt, map, chart, menu, newspaper, book cover, web page, handwriting",
     "book": "book cover, comic",
     "picture": "drawing, painting, poster, comic, map, chart, logo",
-    "sign": "street sign, traffic light",
+    "sign": "street sign",
+    "bag": "backpack, suitcase, purse",
+    "people": "family, crowd",
     "person": "man, woman, child, baby, people, family, crowd, selfie, portrait",
 }
 _WORDS = {
@@ -140,19 +134,17 @@ _WORDS = {
 }
 """Other words for the same kinds."""
 _ALSO = {word: kind for kind, words in _WORDS.items() for word in words.split(", ")}
+_NO_TAGS = (
+    "activity, aircraft, amphibian, building, device, drink, event, farm animal, game, landmark, "
+    "luggage, mammal, meal, nature, picture, plant, reptile, room, sea animal, sport, vehicle, "
+    "water, weather, wild animal"
+)
+NO_TAGS = frozenset(_NO_TAGS.split(", "))
+"""Kinds that no picture is tagged with."""
 GENERIC = frozenset(
     {"animal", "wildlife", "pet", "food", "person", "people", "furniture", "clothes", "tool", "toy"}
 )
 """Tags that only repeat the question where something more exact is known."""
-
-
-class Thing(NamedTuple):
-    """Something in a picture, by name, and how sure it is."""
-
-    name: str
-    confidence: float
-    own: bool = False
-    """Whether it is a model's own name, and not a tag: such a name is right more often for its figure."""
 
 
 @lru_cache(maxsize=512)
@@ -162,7 +154,7 @@ def kind_of(subject: str) -> str | None:
     for start in range(len(words)):
         name = " ".join(words[start:])
         name = _ALSO.get(name, name)
-        if name in _OF or name in _SORTED:
+        if name in KINDS or name in _SORTED:
             return name
     return None
 
@@ -173,7 +165,7 @@ def members(kind: str) -> frozenset[str]:
     found: set[str] = set()
     waiting = [kind]
     while waiting:
-        for name in filter(None, _OF.get(waiting.pop(), "").split(", ")):
+        for name in filter(None, KINDS.get(waiting.pop(), "").split(", ")):
             if name not in found:
                 found.add(name)
                 waiting.append(name)
@@ -209,38 +201,92 @@ def widened(name: str, kind: str, kinds: Sequence[str] = ()) -> str:
     """
     low = name.lower()
     below = members(kind)
-    if low in _OF.get(kind, "").split(", "):
+    if low in KINDS.get(kind, "").split(", "):
         return low
     known = [single(one.lower()) for one in kinds]
-    over = [one for one in below if one in _tags() and (low in members(one) or one in known)]
+    over = [one for one in below if one not in NO_TAGS and (low in members(one) or one in known)]
     over = [one for one in over if one not in _THEMSELVES or one in known]
     over = [one for one in over if one not in GENERIC]
     return max(over, key=lambda one: (len(members(one)), one), default=name)
 
 
+_MORE = {"car": "fire truck"}
+"""Tags that say a more general one as well, though they are no kind of it."""
+_ANY_ANIMAL = ("pet", "wildlife")
+"""What an animal is to somebody, which says no more than its name does."""
+_NOT_SAID = {"food": "drink, picnic, barbecue"}
+"""Kinds of a general tag that stand beside it: who drinks coffee may eat as well."""
+ALIKE = {
+    "people": "person, @person, -selfie, -portrait",
+    "bird": "bird, @bird",
+    "insect": "insect, @insect, spider",
+    "fish": "fish, @fish, whale, dolphin, seal",
+    "reptile": "@reptile, @amphibian",
+    "shellfish": "crab, lobster, jellyfish, starfish, coral, snail",
+    "canine": "dog, wolf, fox",
+    "mammal": "animal, wildlife, pet, polar bear, @mammal, -dog, -wolf, -fox, -seal, -whale, -dolphin",
+    "plant": "flower, @flower, tree, mushroom, cactus, houseplant",
+    "building": (
+        "house, skyscraper, castle, palace, church, mosque, temple, monument, statue, tower, lighthouse, "
+        "windmill, barn, ruins, bridge, pier"
+    ),
+    "vehicle": "@vehicle, wheel, -@aircraft, -@boat, -boat",
+    "aircraft": "@aircraft",
+    "boat": "boat, @boat",
+    "fruit": "fruit, @fruit, pumpkin, tomato",
+    "vegetable": "vegetable, @vegetable, -pumpkin, -tomato",
+    "food": (
+        "food, soup, bread, pizza, burger, sandwich, pasta, sushi, steak, cheese, breakfast, dessert, "
+        "@dessert"
+    ),
+    "drink": "@drink",
+    "furniture": "furniture, @furniture, -bench",
+    "container": "basket, box, bag, @bag",
+    "clothing": "clothes, @clothes, -watch",
+    "device": (
+        "@computer, computer, screen, keyboard, computer mouse, phone, camera, television, radio, "
+        "loudspeaker, microphone, headphones"
+    ),
+    "tool": "tool, @tool, -ladder",
+    "weapon": "weapon, @weapon",
+    "instrument": "musical instrument, @musical instrument",
+    "time": "clock, watch",
+    "light": "lamp, candle",
+    "writing": "book, @book, document, @document, @picture, screenshot, blackboard, sign, street sign",
+}
+"""Tags that a model takes for each other: tags, @ all of a kind, and - what is not among them.
+
+What looks alike is not always of a kind: a whale is taken for a fish, a tomato for a fruit.
+"""
+
+
+def alike(tag: str) -> str:
+    """What tags are taken for each other with this one; the tag itself where it has no such group."""
+    return _groups().get(tag, tag)
+
+
 @lru_cache(maxsize=1)
-def _tags() -> frozenset[str]:
-    return frozenset(tag for tag, _ in default_vocabulary())
+def _groups() -> dict[str, str]:
+    return {tag: name for name, said in ALIKE.items() for tag in _tags_of(said)}
 
 
-def things_of(facts: Facts, kind: str | None) -> list[Thing]:
-    """What a picture shows of a kind, or of any, the surest first; the kind's own name only if alone."""
-    found = [
-        Thing(one.name, one.confidence, own=True)
-        for one in facts.named
-        if kind is None or any(is_a(name, kind) for name in (one.name, *one.kinds))
-    ]
-    covered = {
-        kin.lower() for one in facts.named for kin in one.kinds if any(t.name == one.name for t in found)
-    }
-    tags = [Thing(tag.tag, tag.confidence) for tag in facts.tags if kind is None or is_a(tag.tag, kind)]
-    found += [tag for tag in tags if tag.name.lower() not in covered or tag.confidence >= 1]
-    exact = [
-        thing
-        for thing in found
-        if thing.name.lower() not in GENERIC and (kind is None or single(thing.name.lower()) != kind)
-    ]
-    once: dict[str, Thing] = {}
-    for thing in sorted(exact or found or tags, key=lambda thing: (-thing.confidence, thing.own)):
-        once.setdefault(thing.name.lower(), thing)
-    return list(once.values())
+def _tags_of(said: str) -> frozenset[str]:
+    found: set[str] = set()
+    for one in said.split(", "):
+        bare = one.removeprefix("-")
+        these = members(bare[1:]) - NO_TAGS if bare.startswith("@") else {bare}
+        found = found - these if one.startswith("-") else found | these
+    return frozenset(found)
+
+
+@lru_cache(maxsize=512)
+def exacter(general: str) -> frozenset[str]:
+    """The tags that say the same as a general one, and more; beside them it need not be said."""
+    if general in _ANY_ANIMAL:
+        return exacter("animal") - set(_ANY_ANIMAL)
+    found = set(members(general)).union(filter(None, _MORE.get(general, "").split(", ")))
+    for beside in filter(None, _NOT_SAID.get(general, "").split(", ")):
+        found -= members(beside) | {beside}
+    if general in _THEMSELVES:
+        found = {one for one in found if one.endswith(f" {general}")}
+    return frozenset(found) - NO_TAGS - {general}
