@@ -316,6 +316,8 @@ class Answer:
     cost: Cost = field(default_factory=Cost)
     notes: tuple[str, ...] = ()
     """Sentences that a person should know about how the answer came about."""
+    closest: tuple[Hit, ...] = ()
+    """Where the library does not show it: what came nearest, which is no answer."""
     html: Callable[[Answer], str] | None = field(default=None, repr=False, compare=False)
     """Draws it for a notebook."""
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import unicodedata
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from retrieval.captioners.describer import Describer
 from retrieval.english.certainty import HEDGES, band
+from retrieval.english.file_names import said_by
 from retrieval.english.nouns import article_for, counted, listed, many, single, with_article
 from retrieval.english.quoting import cut, quoted, visible
 from retrieval.english.things import ALIKE, KINDS, NO_TAGS, alike, exacter, is_a, kind_of, members
+from retrieval.speech import Facts, Sight
+from retrieval.types import Tag
 from retrieval.vocabulary import default_vocabulary
 
 TAGS = {tag for tag, _ in default_vocabulary()}
@@ -127,3 +132,27 @@ def test_one_thing_is_of_the_same_kind_wherever_it_is_asked_for() -> None:
         ("people", "person"), ("bugs", "insect"), ("harbour lights", None), ("", None),
     ):  # fmt: skip
         assert kind_of(subject) == kind, subject
+
+
+def test_names_of_files_are_told_from_those_that_cameras_give() -> None:
+    for stem, said in (
+        ("ice cream", "ice cream"), ("dinner at Anna's", "dinner at Anna's"), ("beach_day-2", "beach day 2"),
+        ("Minka", "Minka"), ("IMG_2041", ""), ("IMG_2041 (copy)", ""), ("PXL_20220204_1", ""), ("P1010023", ""),
+        ("Screenshot_20230101", ""), ("WhatsApp Image 2023-01-01 at 10.00.00", ""), ("DSC00012", ""),
+        ("2023-01-05 12.30.11", ""), ("0a1b2c3d4e5f60718293", ""), ("Untitled", ""), ("a", ""), ("", ""),
+    ):  # fmt: skip
+        assert said_by(stem) == said, stem
+
+
+def test_a_keyword_that_was_kept_twice_is_told_once_and_a_files_name_where_it_says_something() -> None:
+    long = "Soldier military army recruit enlisted war fatigues uniform front view contemporary"
+    facts = Facts(path=Path("ice cream.jpg"), keywords=(long, long[:64]))
+    ((caption,),) = Describer().captions([Sight(facts)])
+    assert caption.count("Soldier military") == 1
+    assert caption.endswith("Its file is called “ice cream”.")
+    ((other,),) = Describer().captions([Sight(Facts(path=Path("IMG_2041.jpg"), keywords=("soldier",)))])
+    assert "file" not in other
+    ((alt,),) = Describer().captions(
+        [Sight(Facts(path=Path("ice cream.jpg"), tags=(Tag("cake", 0.95),)))], style="alt"
+    )
+    assert "ice cream" not in alt

@@ -535,9 +535,7 @@ def test_a_question_of_many_pages_is_refused() -> None:
         planned("dog " * MAX_QUESTION)
 
 
-@pytest.mark.parametrize(
-    "question", ["Где мы ели?", "我们在哪里吃饭", "हमने कहाँ खाया", "🐶❄️"]
-)
+@pytest.mark.parametrize("question", ["Где мы ели?", "我们在哪里吃饭", "हमने कहाँ खाया", "🐶❄️"])
 def test_what_rules_do_not_understand_is_searched_for_as_it_stands(question: str) -> None:
     plan = planned(question)
     assert plan.kind == "find"

@@ -6,10 +6,14 @@ import datetime as dt
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
 from retrieval.answers.citing import sentences
+from retrieval.answers.parts import is_name, parts_of, whole_words
+from retrieval.answers.phrases import as_told, camera_words, likeness, one_of
+from retrieval.answers.recorded import on_record
 from retrieval.answers.rules import RuleAnswerer
 from retrieval.answers.shapes import Finding, Inquiry, Past
 from retrieval.answers.sorts import count_sorts, kind_wanted, sorts_of
@@ -180,7 +184,6 @@ def test_where_rules_fall_short_the_plan_says_so() -> None:
         ("What colour is the tram?", "colour"),
         ("Who is on the tram?", "recognised"),
         ("What are the dogs doing?", "doing"),
-        ("What does the sign say?", "--ocr"),
     ):
         (note,) = answerer.plan(Inquiry(question, TODAY)).notes
         assert word in note
@@ -335,8 +338,8 @@ def test_kinds_are_counted_the_most_frequent_first_with_one_picture_each() -> No
     assert counted is not None
     assert counted.text == (
         "Dogs in 3 pictures [1], cats in 2 [2], probably a bird in 1 [3] and perhaps a fox in 1 [4], "
-        "out of 7 pictures that look like animals (match at least 50%; counted by tags and names, "
-        "of which 1 picture has none)."
+        "out of 7 pictures that look like animals (match at least 50%; counted by tags and names; "
+        "1 of them has none)."
     )
     assert counted.cited == (3, 1, 4, 7)
     assert counted.said == {3: ("dogs", 0.99), 1: ("cats", 0.95), 4: ("a bird", 0.75), 7: ("a fox", 0.55)}
@@ -360,3 +363,90 @@ def test_of_many_kinds_the_rest_is_counted_and_names_cannot_cite() -> None:
     assert len(counted.cited) == 8
     (sentence,) = sentences(counted.text)
     assert sentence.cites == tuple(range(1, 9))
+
+
+# What an answer rests on
+
+
+def test_a_name_is_only_told_as_written_and_no_doing_is_claimed() -> None:
+    told = Facts(told=(Told("Rex in the garden", "added"),), tags=(Tag("dog", 0.97),))
+    keyword = Facts(keywords=("Rex", "holiday"))
+    file = Facts(path=Path("pets/rex on sofa.jpg"), tags=(Tag("dog", 0.97),))
+    other = Facts(path=Path("pets/IMG_2041.jpg"))
+    _, text = asked("Show me Rex", [told, keyword, file, other], [0.65, 0.6, 0.65, 0.55])
+    assert text == "Rex is named with [1][2]. Rex is named by the file “rex on sofa” [3]."
+    _, text = asked("What is Rex doing?", [told], [0.65])
+    assert text.startswith("Rex is named with [1].")
+    # Words that are no name are told as written only where the picture leaves them open.
+    accordion = Facts(path=Path("grandpa plays accordion.jpg"))
+    question = "Is there an accordion?"
+    assert asked(question, [accordion], [0.6])[1] == "The file is called “grandpa plays accordion” [1]."
+    assert asked(question, [accordion], [0.95])[1] == "Yes, an accordion [1]."
+
+
+def test_what_is_said_of_writing_is_on_record_as_it_stands() -> None:
+    facts = Facts(path=Path("pets/rex on sofa.jpg"), keywords=("Minka",), seen="THE WIZARD\nOF OZ")
+    assert on_record("Rex is named by the file “rex on sofa”", facts) == 0.9
+    assert on_record("by “rex on sofa”", facts) == 1.0
+    assert on_record("Minka is named", facts) == 0.9
+    assert on_record("Anna is named", facts) is None
+    assert on_record("Read in a picture that may show a book: “THE WIZARD / OF OZ”", facts) == 1.0
+    assert on_record("Read in a picture of a book: “THE LION”", facts) is None
+    assert on_record("A book of Oz: “THE WIZARD”", facts) is None, "only what rules say of it"
+
+
+def test_a_tag_that_the_model_takes_for_something_else_keeps_its_hedge() -> None:
+    glass = Facts(
+        tags=(Tag("beer", 0.93), Tag("party", 0.91)),
+        named=(Named("eggnog", 0.76, ("punch", "beverage", "food")),),
+    )
+    assert asked("What did we drink?", [glass])[1] == "Probably beer [1] and eggnog [1]."
+    assert asked("Is there a beer?", [glass])[1] == "Probably beer [1]."
+    sure = Facts(tags=(Tag("beer", 1.0),), named=glass.named)
+    assert asked("Is there a beer?", [sure])[1] == "Yes, beer [1].", "a person said so"
+    assert asked("Is there a beer?", [Facts(tags=glass.tags)])[1] == "Yes, beer [1]."
+
+
+def test_read_text_is_told_apart_from_what_it_may_be_read_in() -> None:
+    page = Facts(seen="LOGIN")
+    _, text = asked("What does the book say?", [page, page], [0.95, 0.75])
+    assert (
+        text
+        == "Read in a picture of a book: “LOGIN” [1]. Read in a picture that may show a book: “LOGIN” [2]."
+    )
+
+
+def test_subjects_are_taken_apart_where_a_picture_has_to_show_several_things() -> None:
+    for words, parts in (
+        ("dogs in the snow", ("dogs", "snow")),
+        ("a cat on a sofa", ("cat", "sofa")),
+        ("Minka a dog", ("Minka", "dog")),
+        ("a man with a red hat", ("man", "red hat")),
+        ("a woman next to a horse", ("woman", "horse")),
+        ("portrait of a woman", ()),
+        ("rowing a small boat", ()),
+        ("cats and dogs", ()),
+        ("black and white", ()),
+        ("a dog in the background", ()),
+        ("cats without dogs", ()),
+        ("dogs", ()),
+    ):
+        assert parts_of(words) == parts, words
+    assert whole_words("Minka a dog") == "Minka as a dog"
+    assert [is_name(word) for word in ("Rex", "Christmas", "Dogs", "rex", "USA", "Terrier")] == [
+        True, False, False, False, False, True,
+    ]  # fmt: skip
+
+
+def test_one_picture_is_of_one_thing_and_several_words_are_joined() -> None:
+    for named, one in (
+        ("guinea pigs", "a guinea pig"), ("dogs in the snow", "a dog in the snow"), ("a cat", "a cat"),
+        ("something red", "something red"), ("people", "a person"), ("grass", "grass"),
+        ("cats and dogs", "cats and dogs"),
+    ):  # fmt: skip
+        assert one_of(named) == one
+    assert as_told("cats dogs") == "cats and dogs"
+    assert as_told("nothing") == ""
+    assert as_named("text") == "text"
+    assert camera_words("Apple iPhone 13") == "an Apple iPhone 13"
+    assert likeness(1, "cats", "taken in 2022") == "1 picture taken in 2022 looks like a cat"

@@ -64,6 +64,7 @@ def ask(
     check: bool = True,
     progress: Progress | None = None,
     on_text: Callable[[str], None] | None = None,
+    on_answer: Callable[[Answer], None] | None = None,
 ) -> Answer:
     """Answer a question about the library; see `Catalog.ask`."""
     from dataclasses import replace
@@ -91,11 +92,14 @@ def ask(
     notes = answer.notes
     if inquiry.examples and not thinker.sees:
         notes = (*notes, UNSHOWN)
+    answer = replace(answer, notes=notes, html=_drawn)
+    if on_answer is not None:
+        on_answer(answer)
     if keep:
         cited = tuple(citation.image_id for citation in answer.citations)
         note = kept(state, Past(text, answer.text, plan, cited), wanted, goes_on=follow_up)
         notes = (*notes, note) if note else notes
-    return replace(answer, notes=notes, html=_drawn)
+    return replace(answer, notes=notes)
 
 
 def evidence(state: State, answer: Answer) -> list[Explanation]:

@@ -1,4 +1,4 @@
-"""Questions that hold numbers against each other: more than five, more dogs than cats, all of them, per year."""
+"""Questions that hold numbers against each other: more than five, more dogs than cats, all, per year."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ _NUMBERS = {
     "a thousand": 1000,
 }  # fmt: skip
 _NUMBER = rf"(?P<number>\d{{1,7}}(?![\d.,]*\d)|{'|'.join(sorted(_NUMBERS, key=len, reverse=True))})"
-_UNITS = r"(?!\s*(?:mp|mpx|megapixels?|pixels?|px|km|kilomet\w+|metres?|meters?|%|percent|years?|months?|weeks?|days?|hours?|decades?)\b)"
+_UNITS = (
+    r"(?!\s*(?:mp|mpx|megapixels?|pixels?|px|km|kilomet\w+|metres?|meters?|%|percent|years?|months?|weeks?"
+    r"|days?|hours?|decades?)\b)"
+)
 _THAN = re.compile(
-    rf"\b(?P<word>more than|fewer than|less than|at least|at most|exactly)\s+{_NUMBER}\b{_UNITS}", re.IGNORECASE
+    rf"\b(?P<word>more than|fewer than|less than|at least|at most|exactly)\s+{_NUMBER}\b{_UNITS}",
+    re.IGNORECASE,
 )
 _ASKED = r"(?:is|are|was|were|do|does|did|have|has|had)"
 _WHOLE = re.compile(
@@ -23,7 +27,8 @@ _WHOLE = re.compile(
 )
 """Behind these words a number is one of pictures; elsewhere it is of things in a picture."""
 _AGAINST = re.compile(
-    rf"{_WHOLE.pattern}(?P<word>more|fewer|less) (?P<first>.+?) than (?:of )?(?P<second>.+?)\W*$", re.IGNORECASE
+    rf"{_WHOLE.pattern}(?P<word>more|fewer|less) (?P<first>.+?) than (?:of )?(?P<second>.+?)\W*$",
+    re.IGNORECASE,
 )
 _THING = r"(?:photo(?:graph)?s?|pictures?|pics?|images?|shots?|snapshots?)"
 _ALL = re.compile(
@@ -35,27 +40,43 @@ _TRUE = re.compile(
     r"^(?:is it|it is) true(?: that)? (all|every|each|most) (.+?) (is|are|was|were) (.+)$", re.IGNORECASE
 )
 _SHOWS = re.compile(
-    rf"(?:{_THING} )?(?:of|show|showing|shows|contain|contains|with|have|has)\b\s*(?P<what>.+)$", re.IGNORECASE
+    rf"(?:{_THING} )?(?:of|show|showing|shows|contain|contains|with|have|has)\b\s*(?P<what>.+)$",
+    re.IGNORECASE,
 )
 _RANKED = re.compile(
-    r"\b(?:in |of |from )?(?:what|which) (?P<unit>year|month)\b(?P<rest>.*?)\b(?:the )?(?P<word>most|fewest|least)\b",
+    r"\b(?:in |of |from )?(?:what|which) (?P<unit>year|month)\b(?P<rest>.*?)"
+    r"\b(?:the )?(?P<word>most|fewest|least)\b",
     re.IGNORECASE,
 )
 _WHEN_MOST = re.compile(
     rf"when\b(?P<rest>.*?)\b(?:the )?(?P<word>most|fewest|least) (?={_THING}\b)", re.IGNORECASE
 )
 _PER = re.compile(r"\b(?:per|by|(?:in |for |of )?(?:each|every)) (?P<unit>year|month)\b", re.IGNORECASE)
-_LISTS = re.compile(rf"(?:how many|count|number of|the number|show|list|give|what is the number|{_THING})\b", re.IGNORECASE)
+_LISTS = re.compile(
+    rf"(?:how many|count|number of|the number|show|list|give|what is the number|{_THING})\b", re.IGNORECASE
+)
 _DATA = r"(?:\s+(?:data|information|info|tags?|stamps?|known|set|recorded|at all))*"
 _PLACE = rf"(?:gps|geo-?tags?|locations?|coordinates|places?|geo ?location){_DATA}"
 _TIME = rf"(?:dates?|times?|timestamps?|date taken|capture (?:date|time)){_DATA}"
 _NONE = (
     r"(?:(?:that |which )?(?:do|does|did) not (?:have|say|show|contain|know)(?: (?:a|an|any|the|its|their))?"
-    r"|(?:(?:that |which )?(?:have|has|with) )?no|without(?: (?:a|an|any|the))?|(?:that are |are )?(?:missing|lacking)(?: (?:a|an|the))?)"
+    r"|(?:(?:that |which )?(?:have|has|with) )?no|without(?: (?:a|an|any|the))?"
+    r"|(?:that are |are )?(?:missing|lacking)(?: (?:a|an|the))?)"
 )
 _AFTER = r"(?=\W*$|\s+(?:are|is|were|do|did|have|in|there|from|of|exist)\b)"
+_SEASON = re.compile(
+    r"\b(?:(?:from|during)|(?:taken|took|take|made|make|shot|shoot)\s+(?:in|during))\s+(?:the\s+)?"
+    r"(winter|spring|summer|autumn|fall)s?\b"
+    r"(?=\W*$|\s+(?:in|near|of|with|are|is|do|did|that)\b(?!\s+(?:the\s+year\s+)?\d))",
+    re.IGNORECASE,
+)
 _LACKING = (
-    ("place", re.compile(rf"\b{_NONE}\s+{_PLACE}\b{_AFTER}|\b(?:un|not )geo-?tagged\b|\bwithout geo-?tagging\b", re.I)),
+    (
+        "place",
+        re.compile(
+            rf"\b{_NONE}\s+{_PLACE}\b{_AFTER}|\b(?:un|not )geo-?tagged\b|\bwithout geo-?tagging\b", re.I
+        ),
+    ),
     ("time", re.compile(rf"\b{_NONE}\s+{_TIME}\b{_AFTER}|\bundated\b|\bnot dated\b", re.I)),
 )
 
@@ -110,7 +131,7 @@ def of_all(text: str) -> tuple[str, str, str] | None:
 
 
 def by_period(text: str) -> tuple[str, str, str] | None:
-    """What a question wants to know by year or by month: the unit, the word (most, fewest or none), the rest."""
+    """What is asked for by year or by month: the unit, the word (most, fewest or none), the rest."""
     found = _RANKED.search(text)
     if found is None:
         found = _WHEN_MOST.match(text)
@@ -132,3 +153,12 @@ def lacking(text: str) -> tuple[str, str] | None:
         if found:
             return what, f"{text[: found.start()]} {text[found.end() :]}"
     return None
+
+
+def of_season(text: str) -> tuple[str, str] | None:
+    """The season of any year that pictures are to be from, and the text without it."""
+    found = _SEASON.search(text)
+    if found is None:
+        return None
+    word = found[1].lower().replace("fall", "autumn")
+    return word, f"{text[: found.start()]} ; {text[found.end() :]}"

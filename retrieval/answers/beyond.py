@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 from retrieval.answers.subjects import ASKING, GLUE, stripped
 
-_TAIL = r"there|today|please|everyone|all|dear|again|so much|very much|a lot|in advance|assistant|computer|friend"
+_TAIL = (
+    r"there|today|please|everyone|all|dear|again|so much|very much|a lot|in advance|assistant|computer|friend"
+)
 _SAID = (
     r"(?:hi+|hello|hey|hiya|howdy|greetings|good (?:morning|afternoon|evening|night|day)|(?:many )?thanks"
     r"|thank you|cheers|bye(?: bye)?|good ?bye|see you(?: later)?|sorry|well done|good (?:job|bot|work)"
@@ -24,13 +26,27 @@ _CHAT = re.compile(rf"\W*{_SAID}(?:\W+(?:{_SAID}|{_TAIL}))*\W*", re.IGNORECASE)
 _DOES = (
     "have see seen saw find found show got know happen spot think give tell help list count search look "
     "get mind want remember pick please also fetch bring display open pull send choose describe explain "
-    "be possibly perhaps maybe kindly just"
+    "ever be possibly perhaps maybe kindly just"
 )
 _TO_IT = re.compile(
     rf"(?:do|does|did|can|could|would|will|are|were|have) you\b(?!\W+(?:{'|'.join(_DOES.split())})\b)",
     re.IGNORECASE,
 )
-_LIKED = re.compile(r"\b(?:do|did|would) you (?:like|love|prefer|feel|hate|recommend|choose)\b", re.IGNORECASE)
+_LIKED = re.compile(
+    r"\b(?:do|did|would) you (?:like|love|prefer|feel|hate|recommend|choose|think of)\b", re.IGNORECASE
+)
+_TO_DO = re.compile(
+    r"(?:delete|remove|erase|rename|move|copy|edit|rotate|crop|upload|download|print|share|translate) "
+    r"(?:all|my|our|the|this|these|those|every|me)\b",
+    re.IGNORECASE,
+)
+_SUM = re.compile(r"(?:what is )?[\d\s.()]+(?:[-+*/x^][\d\s.()]+)+\W*", re.IGNORECASE)
+_PERSON = re.compile(
+    r"\b(?:photo(?:graph)?s?|pictures?|pics?|images?|shots?) (?:of|with|showing) (?:both of |all of )?"
+    r"(me|us|him|her|you|everyone|everybody|myself|ourselves|us all)\b"
+    r"(?! (?:dog|cat|car|house|\w+ (?:dog|cat))\b)",
+    re.IGNORECASE,
+)
 _WHY = re.compile(r"(?:why|how come|what for|for what reason)\b", re.IGNORECASE)
 _LONG = re.compile(r"(?:for )?how long\b(?! ago\b)", re.IGNORECASE)
 _HOW = re.compile(
@@ -39,7 +55,8 @@ _HOW = re.compile(
     re.IGNORECASE,
 )
 _JUDGED = re.compile(
-    r"\b(?:the |my |our |your )?(?:very )?(?:best|worst|nicest|prettiest|cutest|funniest|coolest|greatest|ugliest"
+    r"\b(?:the |my |our |your )?(?:very )?"
+    r"(?:best|worst|nicest|prettiest|cutest|funniest|coolest|greatest|ugliest"
     r"|loveliest|favou?rite|most (?:beautiful|interesting|important|impressive|popular|funny|boring|valuable"
     r"|artistic|stunning|memorable))\b(?!\s+(?:man|men|friends?|western|buy|before|actor|actress)\b)",
     re.IGNORECASE,
@@ -49,6 +66,7 @@ _COMPARED = re.compile(
     r"|better|worse|heavier|higher|lower|wider)\b[^.?!;]*?\bthan\b",
     re.IGNORECASE,
 )
+_CHOSEN = re.compile(r"\b(?:more|fewer|less)\b[^.?!;]*\bor\b", re.IGNORECASE)
 _TELLING: dict[str, tuple[str, str]] = {
     # what only asks or tells in a language, and what only joins words in it
     "German": (
@@ -59,8 +77,9 @@ _TELLING: dict[str, tuple[str, str]] = {
         "für aus es in an was",
     ),
     "French": (
-        "où quand qui quoi combien quel quelle quels quelles pourquoi comment montre montrez moi cherche trouve "
-        "est sont avons était étaient y a-t-il est-ce avez j'ai nous vous je photos-tu sommes as-tu",
+        "où quand qui quoi combien quel quelle quels quelles pourquoi comment montre montrez moi "
+        "cherche trouve est sont avons était étaient y a-t-il est-ce avez j'ai nous vous je "
+        "sommes as-tu",
         "le la les un une des du de et ou avec sans sur dans au aux mes mon ma nos ce cette il chez que en a",
     ),
     "Spanish": (
@@ -87,7 +106,13 @@ _WORDS = {name: tuple(frozenset(words.split()) for words in both) for name, both
 _PIECES = re.compile(r"\s+|(?<=\b[lLdDjJ]')|(?<=\b[qQ]u')|(?<=[a-zé])-(?=moi\b|nous\b|tu\b|vous\b|il\b|ce\b)")
 _OWN = frozenset({"im", "und", "mit", "auf", "dans", "avec", "nella", "nel", "sulla", "sul", "zum", "zur"})
 """Joining words that no other language has, and no name."""
-_BOTH = frozenset("die was war hat in on an am a is no me he do as so er i come con son comment laat como more per".split())
+_SHARED = "die was war hat in on an am a is no me he do as so er i come con son comment laat como more per"
+_CALLED = (
+    "bild bilder foto fotos photo photos image images imagen imágenes immagine immagini fotografie imagens "
+    "qu afbeelding afbeeldingen cosa che viele"
+)
+_PICTURES = frozenset(_CALLED.split())
+_BOTH = frozenset(_SHARED.split())
 """Words of another language that are English ones too."""
 _ENGLISH = (GLUE | ASKING) - _BOTH
 
@@ -106,6 +131,10 @@ def unread(text: str) -> Beyond | None:
         return Beyond("It asks for nothing in the pictures.")
     if _LONG.match(text):
         return Beyond("It asks how long something took; ask when, and the days are named.", text)
+    if _TO_DO.match(text):
+        return Beyond("It asks to do something; questions change nothing.")
+    if _SUM.fullmatch(text):
+        return Beyond("It asks for nothing in the pictures.")
     if _WHY.match(text):
         return Beyond("It asks for a reason.", text)
     if _HOW.match(text):
@@ -124,9 +153,15 @@ def judged(text: str) -> tuple[str, str]:
     return f"{text[: found.start()]} {rest}", text[found.start() : found.end()].strip()
 
 
-def compares(text: str) -> bool:
-    """Whether a question without its times and sizes still holds one thing against another."""
-    return bool(_COMPARED.search(text))
+def somebody(text: str) -> str:
+    """The word for somebody whom pictures are to show: "me", "everyone"; empty where there is none."""
+    found = _PERSON.search(text)
+    return "" if found is None else found[1].lower()
+
+
+def compares(text: str, rest: str) -> bool:
+    """Whether a question, or the rest of it without its times and sizes, holds one thing against another."""
+    return bool(_COMPARED.search(rest) or _CHOSEN.search(text))
 
 
 def _in_another_language(text: str) -> Beyond | None:
@@ -151,7 +186,7 @@ def _in_another_language(text: str) -> Beyond | None:
     kept = [
         word
         for piece in pieces
-        if (word := stripped(piece)) and word.lower() not in asks | joins and len(word) > 1
+        if (word := stripped(piece)) and word.lower() not in asks | joins | _PICTURES and len(word) > 1
     ]
     return Beyond(f"It seems to be {best}; rules read English only.", " ".join(kept))
 
@@ -162,4 +197,4 @@ def content(text: str) -> str:
     return " ".join(word for word in words if word and word.lower() not in GLUE | ASKING | _EMPTY)
 
 
-_EMPTY = frozenset({"long", "old", "come", "far", "big", "tall", "like", "feel", "love"})
+_EMPTY = frozenset({"long", "old", "come", "far", "big", "tall", "like", "feel", "love", "think", "more"})

@@ -11,7 +11,8 @@ from retrieval.answers.shapes import Past, Plan, Search, Task
 _ORDER = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
 _MARK = re.compile(r"\[\s*(\d{1,3})\s*\]")
 _ONE = re.compile(
-    rf"\b(?:the )?(?:(?P<word>{'|'.join(_ORDER)})(?: (?:one|picture|photo|image|result|hit))?\b(?=\W*$| (?:taken|made|shot)\b|$)"
+    rf"\b(?:the )?(?:(?P<word>{'|'.join(_ORDER)})(?: (?:one|picture|photo|image|result|hit))?"
+    r"\b(?=\W*$| (?:taken|made|shot)\b|$)"
     r"|(?:number|no\.?|picture|photo|image|result) ?(?P<number>\d{1,2})\b(?=\W*$| (?:taken|made|shot)\b))",
     re.IGNORECASE,
 )
@@ -33,7 +34,7 @@ def cited_again(text: str, past: Sequence[Past]) -> Plan | None:
     kind = reading.kind or "find"
     why = ""
     if not cited:
-        why = "It names a picture of an answer before this one; go on with that: search ask --continue"
+        why = "It names a picture of an answer before this one; search ask --continue goes on with that."
     elif max(marks) > len(cited) or min(marks) < 1:
         why = f"The answer before this one cites {len(cited)} of them."
     elif kind in ("whether", "count") or (reading.words and aspect_of(rest) is None):

@@ -74,16 +74,22 @@ _TAGGED = re.compile(
 _FOLDER = re.compile(
     r"\b(?:in|from|inside|of|within)\s+(?:the\s+|my\s+|our\s+)?(?:folder|directory|album)\s+(?:called\s+|named\s+)?"
     r"(?:[\"“]([^\"“”/]{1,100})[\"”]|((?:(?!\s(?:taken|with|that|which|and|from|since|before)\b)[^?!,;/\"]){1,100}))"
-    r"|\b(?:in|from|inside|within)\s+(?:the\s+|my\s+|our\s+)(?:[\"“]([^\"“”/]{1,100})[\"”]|([\w.-]{1,100}))\s+(?:folder|directory)\b",
+    r"|\b(?:in|from|inside|within)\s+(?:the\s+|my\s+|our\s+)(?:[\"“]([^\"“”/]{1,100})[\"”]|([\w.-]{1,100}))"
+    r"\s+(?:folder|directory)\b",
     re.IGNORECASE,
 )
-_LARGER = r"(?:bigger|larger|greater|wider|higher|more|not (?:smaller|less))\s+than|at\s+least|over|above|min(?:imum|\.)?(?:\s+of)?"
+_LARGER = (
+    r"(?:bigger|larger|greater|wider|higher|more|not (?:smaller|less))\s+than|at\s+least|over|above"
+    r"|min(?:imum|\.)?(?:\s+of)?"
+)
 _SMALLER = r"smaller\s+than|less\s+than|fewer\s+than|lower\s+than|under|below|at\s+most|up\s+to|max(?:imum)?"
 _SIZED = re.compile(
-    rf"(?:\b(?:that|which)\s+)?(?:\b(?:are|is|have|has|with)\s+)?\b(?:(?P<larger>{_LARGER})|(?P<smaller>{_SMALLER}))\s+"
+    rf"(?:\b(?:that|which)\s+)?(?:\b(?:are|is|have|has|with)\s+)?\b"
+    rf"(?:(?P<larger>{_LARGER})|(?P<smaller>{_SMALLER}))\s+"
     r"(?:(?P<mega>\d{1,4}(?:\.\d{1,2})?)\s*(?:mp|mpx|mpix|mega\s?pixels?)"
     r"|(?P<sides>\d{2,5}\s*(?:x|×|by)\s*\d{2,5})(?:\s*(?:px|pixels?))?"
-    r"|(?P<side>\d{2,6})\s*(?:px|pixels?)(?:\s+(?:wide|across|on the longer side))?)(?:\s+(?:in size|large|big))?\b",
+    r"|(?P<side>\d{2,6})\s*(?:px|pixels?)(?:\s+(?:wide|across|on the longer side))?)"
+    r"(?:\s+(?:in size|large|big))?\b",
     re.IGNORECASE,
 )
 NO_SIZE = "Only a least size can be asked for, such as “larger than 12 MP”."

@@ -27,7 +27,9 @@ def recalled(state: State) -> tuple[tuple[Past, ...], Filter]:
         rows = turns(state.reader, REMEMBERED)
     if not rows:
         raise QueryError("There is no conversation to go on with yet. Ask first: search ask QUESTION")
-    past = tuple(Past(row.question, row.answer, plan_of(row.plan), _numbers(row.plan.get(CITED))) for row in rows)
+    past = tuple(
+        Past(row.question, row.answer, plan_of(row.plan), _numbers(row.plan.get(CITED))) for row in rows
+    )
     return past, filter_of(rows[-1].plan.get(LIMITS))
 
 

@@ -115,7 +115,7 @@ def _without_orphans(kept: Sequence[Sentence], result: Checked) -> Checked:
     gone = told - left
     if not gone:
         return result
-    sentences = list[Sentence]()
+    sentences: list[Sentence] = []
     for sentence in result.sentences:
         if _only_taken(sentence):
             parts = [

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from retrieval.answers.phrases import camera_words, day, days, likeness, one_of, pictures
+from retrieval.answers.phrases import camera_words, day, days, likeness, one_of, pictures, ranked_words
 from retrieval.answers.wording import marks, plain
 from retrieval.db.circumstances import Circumstances, circumstances
 from retrieval.english.days import day_words, span_words
@@ -124,7 +124,7 @@ class _Made:
         if len(shown) == len(self.rows):
             text = f"The library has {self.those} {self.cite(shown, most)}."
         else:
-            are = f"these are the newest {most}" if all(row.dated for row in shown) else f"{most} of them"
+            are = ranked_words(most, "newest") if all(row.dated for row in shown) else f"{most} of them"
             text = f"The library has {self.those}; {are}: {self.cite(shown, most)}."
         return self.done(f"{text}{self._spread(dated)}")
 

@@ -19,7 +19,7 @@ LEAST_LETTERS, LONG_LETTERS = 3, 7
 
 
 def meant(state: State, words: str) -> str:
-    """The words with those that nobody knows spelled as a known one is; empty where there is nothing to mend."""
+    """The words, those that nobody knows spelled as a known one is; empty where nothing is to be mended."""
     with state.snapshot() as reader:
         tags = [str(tag) for (tag,) in reader.rows("SELECT DISTINCT tag FROM image_tags")]
     known = _known() | _pieces(tags)
@@ -29,12 +29,19 @@ def meant(state: State, words: str) -> str:
 
 def _mended(word: str, known: frozenset[str]) -> str:
     low = word.lower()
-    if not low.isascii() or not low.isalpha() or len(low) < LEAST_LETTERS or low in known | GLUE | ASKING | LOOKS:
+    if (
+        not low.isascii()
+        or not low.isalpha()
+        or len(low) < LEAST_LETTERS
+        or low in known | GLUE | ASKING | LOOKS
+    ):
         return word
     if word[0].isupper() or {low, single(low)} & _common():
         return word  # a name, or a word that no tag has
     most = 2 if len(low) >= LONG_LETTERS else 1
-    near = [(steps, abs(len(one) - len(low)), one) for one in known if (steps := _apart(low, one, most)) <= most]
+    near = [
+        (steps, abs(len(one) - len(low)), one) for one in known if (steps := _apart(low, one, most)) <= most
+    ]
     if len(low) == LEAST_LETTERS:
         near = [one for one in near if sorted(one[2]) == sorted(low)]
     return min(near)[2] if near else word
@@ -58,12 +65,14 @@ def _known() -> frozenset[str]:
 
 
 def _pieces(texts: Iterable[str]) -> frozenset[str]:
-    words = {word for text in texts for word in re.findall(r"[a-z]+", text.lower()) if len(word) >= LEAST_LETTERS}
+    words = {
+        word for text in texts for word in re.findall(r"[a-z]+", text.lower()) if len(word) >= LEAST_LETTERS
+    }
     return frozenset(form for word in words for form in (word, single(word), many(single(word))))
 
 
 def _apart(one: str, other: str, most: int) -> int:
-    """Letters to change, leave out, add or swap with the next one; more than `most` is not counted further."""
+    """Letters to change, leave out, add or swap with the next; beyond `most` they are not counted."""
     if abs(len(one) - len(other)) > most:
         return most + 1
     before, row = list[int](), list(range(len(other) + 1))

@@ -63,7 +63,9 @@ _LEAD = re.compile(
     r"|(?P<firm>in|near|around|outside|inside|within|across|through|thru|throughout|close\s+to|visit(?:ed|ing)?|explor(?:ed|ing))"
     r"|(?P<loose>at|from|to|into|over|via)"
     r"|(?P<told>(?<=tell me )about|(?<=tell us )about|(?<=know )about|(?<=have )about|(?<=anything )about"
-    r"|(?<=something )about|(?<=everything )about|(?<=photos )of|(?<=pictures )of|(?<=images )of|(?<=shots )of))\s+(?=[^\W\d_])",
+    r"|(?<=something )about|(?<=everything )about|(?<=photos )of|(?<=pictures )of"
+    r"|(?<=images )of|(?<=shots )of))"
+    r"\s+(?=[^\W\d_])",
     re.IGNORECASE,
 )
 _WORD = re.compile(r"[^\W\d_](?:[\w.'’-]*[\w'’])?")
@@ -133,7 +135,9 @@ def _all_of_it(text: str, found: list[tuple[str, int]], *, of: bool) -> bool:
     """Whether nothing but the places is asked about; behind "of" only what hardly means a person."""
     alone = not text[found[-1][1] :].strip(" .?!;")
     return alone and all(
-        name[0].isupper() and name.lower() not in ORDINARY and _well_known(name) if of else name.lower() not in ORDINARY
+        name[0].isupper() and name.lower() not in ORDINARY and _well_known(name)
+        if of
+        else name.lower() not in ORDINARY
         for name, _ in found
     )
 

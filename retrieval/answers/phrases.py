@@ -140,6 +140,11 @@ def likeness(count: int, named: str, limits: str = "") -> str:
     return f"{least}{pictures(count)}{' ' + limits if limits else ''} {looks} like {like}"
 
 
+def ranked_words(count: int, how: str) -> str:
+    """`these are the newest 8`, `this is the newest`."""
+    return f"this is the {how}" if count == 1 else f"these are the {how} {count}"
+
+
 def more_words(count: int) -> str:
     """How to see all of what an answer shows only some of."""
     most = min(count, MOST_SHOWN)

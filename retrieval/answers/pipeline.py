@@ -29,7 +29,9 @@ from retrieval.answers.phrases import (
     limits_words,
     more_words,
     named,
+    nearest,
     pictures,
+    ranked_words,
 )
 from retrieval.answers.planning import asked_aspect
 from retrieval.answers.reading_out import unread_words
@@ -190,7 +192,7 @@ def _of_parts(
         for row in rows
         for said, sure in [apart.cited[row.image_id]]
     ]
-    return kept, _done(thinking, apart.text, citations, apart.confidence)
+    return kept, _done(thinking, apart.text, citations, 0.0)
 
 
 def _chosen(plan: Plan, found: Found, limit: int) -> list[int]:
@@ -224,7 +226,8 @@ def _told(thinking: Thinking, plan: Plan, telling: Sequence[Finding], result: Ch
     if plan.kind == "find" and plan.which is None and count > thinking.terms.limit:
         if thinking.by_rules and not least:
             limits = limits_words(_limits(thinking, plan))
-            text = f"{likeness(count, named(plan), limits)}; these are the likeliest {len(citations)}. {text}"
+            best = ranked_words(len(citations), "likeliest")
+            text = f"{likeness(count, named(plan), limits)}; {best}. {text}"
         thinking.notes.append(more_words(count))
     return _done(thinking, text, citations, confidence)
 
@@ -298,6 +301,7 @@ def _nothing(thinking: Thinking, plan: Plan, found: Found) -> Answer:
         text = f"{text} {pictures(len(found.chances))} came near, but none of them bears out an answer."
     elif words := closest_words(found.closest, found.cutoff):
         text = f"{text} {words}"
+        return replace(_done(thinking, text, [], 0.0), closest=tuple(nearest(found.closest)))
     return _done(thinking, text, [], 0.0)
 
 

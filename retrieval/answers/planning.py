@@ -45,8 +45,6 @@ _OF_THEM = re.compile(r"\bof (?:them|those|these|the ones)\b", re.IGNORECASE)
 _JOINING = "in on at with without under near by behind beside next inside outside"
 _JOINS = frozenset(_JOINING.split())
 """How a rest of a question begins that goes on with what was asked for before: "and in the snow?"."""
-_SEASON = re.compile(r"spring|summer|autumn|fall|winter", re.IGNORECASE)
-SEASON = "“{0}” was searched for as what pictures show; for the months of one year name it: {0} 2022"
 WIDE = {"weather": ("snow", "rain", "fog", "a storm")}
 """Words that are in no picture by themselves, and what is looked for instead."""
 
@@ -135,7 +133,7 @@ def _plan(asked: _Asked) -> Plan:
     words, subject = reading.words, reading.subject
     if not words and not asked.without and reading.kind is None and not reading.which and not any(wheres):
         words = subject = _as_it_stands(asked.text)
-    wide = WIDE.get(words.lower(), (words,)) if len(wheres) == 1 else (words,)
+    wide: tuple[str, ...] = WIDE.get(words.lower(), (words,)) if len(wheres) == 1 else (words,)
     if reading.kind == "count" and len(wheres) == 1 and len(each := several_things(words)) > 1:
         # A search for dogs and cats at once finds fewer than one for dogs.
         wide, subject = each, listed(each, "or")
@@ -145,14 +143,14 @@ def _plan(asked: _Asked) -> Plan:
         tuple(Search(one, where, asked.without) for one in wide for where in wheres),
         subject=_subject(subject, asked.without),
         which=reading.which,
-        notes=(*notes, SEASON.format(words.lower())) if _SEASON.fullmatch(words) and reading.kind else notes,
+        notes=notes,
     )
     if reading.kind is None and asked.text.rstrip().endswith("?") and not any(wheres) and is_place(words):
         return replace(plan, searches=(Search("", Filter(near=words)),), subject="", instead=plan)
     if asked.conditions.told and not plan.searches[0].asks:
-        name = " ".join(dict.fromkeys(asked.conditions.places))
-        called = dict.fromkeys(Search(name, replace(where, near=None)) for where in wheres)
-        plan = replace(plan, instead=replace(plan, searches=tuple(called), subject=name))
+        called = tuple(Search(str(where.near), replace(where, near=None)) for where in wheres)
+        names = listed(asked.conditions.places, "or")
+        plan = replace(plan, instead=replace(plan, searches=called, subject=names))
     return plan
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from retrieval.answers.figures import SHOWN, Figures, figures
 from retrieval.answers.limits import narrowed
+from retrieval.answers.periods import SEASONS
 from retrieval.answers.phrases import about, limits_words, named, pictures
 from retrieval.answers.wording import marks, plain
 from retrieval.db.circumstances import Circumstances, circumstances
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from retrieval.answers.thinking import Thinking
 
 HELP = (
-    "They read: is there, how many, what kinds, when, where, which camera, show me. "
+    "Rules read: is there, how many, what kinds, when, where, which camera, show me. "
     'For words alone: search "WORDS"; for free questions: --answerer endpoint or --answerer local'
 )
 MOST_PERIODS = 24
@@ -48,6 +49,7 @@ def reckoned(thinking: Thinking, plan: Plan, find: Find) -> Figures:
         "share": made.share,
         "period": made.period,
         "without": made.without,
+        "season": made.season,
     }[task.way]()
 
 
@@ -122,13 +124,19 @@ class _Reckoning:
         cited = rows[:SHOWN]
         those = f"{count:,} of {pictures(total)}"
         if whole.asks:
-            those += f" that {'looks' if total == 1 else 'look'} like {named(replace(self.plan, searches=(whole,)))}"
+            those += f" that {_look(total)} like {named(replace(self.plan, searches=(whole,)))}"
         limited = limits_words(of.where)
         if of.where:
-            are = ("was" if count == 1 else "were") if limited.startswith("taken") else "is" if count == 1 else "are"
+            are = (
+                ("was" if count == 1 else "were")
+                if limited.startswith("taken")
+                else "is"
+                if count == 1
+                else "are"
+            )
             text = f"{those} {are} {limited}"
         else:
-            text = f"{those} {'looks' if count == 1 else 'look'} like {named(replace(self.plan, searches=(of,)))}"
+            text = f"{those} {_look(count)} like {named(replace(self.plan, searches=(of,)))}"
         half = self.task.word == "most"
         if not total:
             return Figures(f"No picture {self._like(whole, 0)}, so there is none to tell it of.", (), 0.0)
@@ -141,7 +149,11 @@ class _Reckoning:
         shown = f"{', such as' if count > len(cited) else ''} {_marks(cited, cited)}" if cited else ""
         rest = f"; {silent:,} {'says' if silent == 1 else 'say'} nothing of it" if silent else ""
         seen = f" ({COUNTED})" if of.asks else ""
-        sure = 0.0 if lead == "That is not known" else max((some.chances[row.image_id] for row in cited), default=1.0)
+        sure = (
+            0.0
+            if lead == "That is not known"
+            else max((some.chances[row.image_id] for row in cited), default=1.0)
+        )
         return Figures(f"{lead}: {text}{shown}{rest}{seen}.", tuple(cited), sure)
 
     def period(self) -> Figures:
@@ -154,9 +166,11 @@ class _Reckoning:
                 groups.setdefault((day.year, day.month if self.task.unit == "month" else 0), []).append(row)
         those = f"{pictures(len(rows))}{self._that(len(rows))}"
         if not groups:
-            return Figures(f"None of {those} says when it was taken." if rows else "There is no such picture.", (), 0.0)
+            return Figures(
+                f"None of {those} says when it was taken." if rows else "There is no such picture.", (), 0.0
+            )
         dated = sum(map(len, groups.values()))
-        known = f"{dated:,} of {those} {'says' if dated == 1 else 'say'} when {'it was' if dated == 1 else 'they were'} taken"
+        known = f"{dated:,} of {those} {_say(dated)} when {_they_were(dated)} taken"
         cited: list[Circumstances] = []
         if not self.task.word:
             parts = []
@@ -172,7 +186,9 @@ class _Reckoning:
         which = listed([_called(key) for key in best[:LARGEST]])
         each = " each" if len(best) > 1 else ""
         text = f"The {self.task.word} were taken in {which}, {pictures(number)}{each} {_marks(cited, cited)}"
-        others = [f"{_called(key)} ({len(groups[key]):,})" for key in ordered[len(best) : len(best) + LARGEST]]
+        others = [
+            f"{_called(key)} ({len(groups[key]):,})" for key in ordered[len(best) : len(best) + LARGEST]
+        ]
         after = f"; then come {listed(others)}" if others else ""
         return Figures(f"{text}{after}. {known}.", tuple(cited), self._sure(found, cited))
 
@@ -186,16 +202,36 @@ class _Reckoning:
         if not lacking:
             each = f"Each of {those} says {what} it was taken." if rows else "There is no such picture."
             return Figures(each, (), 1.0 if rows else 0.0)
-        one = len(lacking) == 1
+        do = "does" if len(lacking) == 1 else "do"
         cited = lacking[: self.thinking.terms.limit if self.plan.kind == "find" else SHOWN]
         some = f"{', such as' if len(lacking) > len(cited) else ''} {_marks(cited, cited)}"
-        text = f"{len(lacking):,} of {those} {'does' if one else 'do'} not say {what} {'it was' if one else 'they were'} taken{some}."
+        text = f"{len(lacking):,} of {those} {do} not say {what} {_they_were(len(lacking))} taken{some}."
+        return Figures(text, tuple(cited), self._sure(found, cited))
+
+    def season(self) -> Figures:
+        found = self.find(self.plan)
+        rows = self._rows(found)
+        months = [(SEASONS[self.task.word] - 1 + place) % 12 for place in range(3)]
+        dated = [(row, day) for row in rows if row.dated and (day := day_of(row.taken_at or ""))]
+        its = [row for row, day in dated if day.month - 1 in months]
+        cited = its[: self.thinking.terms.limit if self.plan.kind == "find" else SHOWN]
+        some = f"{', such as' if len(its) > len(cited) else ''} {_marks(cited, cited)}" if its else ""
+        those = f"{len(its):,} of {pictures(len(rows))}{self._that(len(rows))}"
+        span = f"from {MONTHS[months[0]]} to {MONTHS[months[-1]]}"
+        what = f"{self.task.word}, {span} as in the northern half of the globe"
+        silent = len(rows) - len(dated)
+        rest = f"; {silent:,} {'says' if silent == 1 else 'say'} nothing of when" if silent else ""
+        text = f"{those} {'was' if len(its) == 1 else 'were'} taken in {what}{some}{rest}."
         return Figures(text, tuple(cited), self._sure(found, cited))
 
     def _figures(self, plan: Plan, found: Found) -> Figures | None:
         where = self._where(plan.searches[0])
         return figures(
-            self.thinking.state, replace(plan, kind="count"), found, about=named(plan), limits=limits_words(where)
+            self.thinking.state,
+            replace(plan, kind="count"),
+            found,
+            about=named(plan),
+            limits=limits_words(where),
         )
 
     def _rows(self, found: Found, ids: Sequence[int] | None = None) -> list[Circumstances]:
@@ -208,7 +244,9 @@ class _Reckoning:
     def _that(self, count: int) -> str:
         """What the pictures of the plan are, behind their number."""
         limits = limits_words(self._where(self.plan.searches[0]))
-        like = f" that {'looks' if count == 1 else 'look'} like {named(self.plan)}" if about(self.plan) else ""
+        like = (
+            f" that {'looks' if count == 1 else 'look'} like {named(self.plan)}" if about(self.plan) else ""
+        )
         return f"{' ' + limits if limits else ''}{like}"
 
     def _like(self, search: Search, count: int) -> str:
@@ -224,6 +262,18 @@ class _Reckoning:
 
     def _sure(self, found: Found, cited: Sequence[Circumstances]) -> float:
         return max((found.chances[row.image_id] for row in cited), default=0.0)
+
+
+def _look(count: int) -> str:
+    return "looks" if count == 1 else "look"
+
+
+def _say(count: int) -> str:
+    return "says" if count == 1 else "say"
+
+
+def _they_were(count: int) -> str:
+    return "it was" if count == 1 else "they were"
 
 
 def _marks(rows: Sequence[Circumstances], cited: Sequence[Circumstances]) -> str:

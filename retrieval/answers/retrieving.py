@@ -74,7 +74,7 @@ def searched(state: State, inquiry: Inquiry, search: Search, way: Way) -> tuple[
 
 
 def with_anything(state: State, plan: Plan) -> Plan:
-    """The plan itself, or where nothing passes the filters of one that asks for no more, what it has instead."""
+    """The plan itself, or where no picture passes its filters, what it has instead."""
     if plan.instead is None:
         return plan
     with state.snapshot() as reader:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from retrieval.answers.naming import is_disputed, names_of
 from retrieval.answers.parts import parts_of
-from retrieval.answers.phrases import as_told, one_of
+from retrieval.answers.phrases import as_told
 from retrieval.answers.planning import asked_aspect, plan_by_rules
 from retrieval.answers.reading_out import MOST_QUOTES, read_out
 from retrieval.answers.shapes import Finding
@@ -197,8 +197,6 @@ def _subjects(findings: Sequence[tuple[int, Finding]], plan: Plan) -> list[str]:
     parts = [f"{ALSO[its]} {marks(groups[its])}" for its in sorted(groups)]
     first = min(groups)
     subject = as_told(plain(plan.subject))
-    if [len(numbers) for numbers in groups.values()] == [1] and plan.kind == "find":
-        subject = one_of(subject)
     parts[0] = f"{HEDGES[first]}{subject} {marks(groups[first])}"
     if plan.kind == "whether" and first == 0 and not named:
         parts[0] = f"yes, {parts[0]}"

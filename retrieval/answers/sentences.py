@@ -10,11 +10,13 @@ LONG_SENTENCE = 30
 """Words; a longer one asks its question somewhere inside."""
 _END = re.compile(r"(?<=[?!])\s+|(?<=[^\W\d_]{4}\.)\s+(?=[A-Z\"“'])|(?<=\s\.)\s+")
 _ASKS = re.compile(
-    r"(?:and |but |or )?(?:is|are|was|were|do|does|did|have|has|had|can|could|would|how|what|which|when|where|who"
-    r"|show|find|count|tell|describe|any)\b",
+    r"(?:and |but |or )?(?:is|are|was|were|do|does|did|have|has|had|can|could|would"
+    r"|how|what|which|when|where|who|show|find|count|tell|describe|any)\b",
     re.IGNORECASE,
 )
-_INNER = re.compile(r"\b(?:know|say|see|wondering|wonder|tell me|tell us|much trouble|possible|check)\b,?\s+", re.IGNORECASE)
+_INNER = re.compile(
+    r"\b(?:know|say|see|wondering|wonder|tell me|tell us|much trouble|possible|check)\b,?\s+", re.IGNORECASE
+)
 _QUESTION = re.compile(r"(?:whether|if there|how many|how often|when|where|which|what|who)\b", re.IGNORECASE)
 LEFT_TOLD = 80
 
@@ -33,6 +35,10 @@ def one_question(text: str) -> tuple[str, tuple[str, ...]]:
                 left = left if len(left) <= LEFT_TOLD else left[: LEFT_TOLD - 1] + "…"
                 notes = (*notes, f"One question is answered at a time: “{left}” was left aside; ask it next.")
             return first, notes
+        for part in spoken:
+            question, notes = _inner(part)
+            if notes:
+                return question, notes
     return _inner(text)
 
 

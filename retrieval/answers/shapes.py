@@ -20,11 +20,11 @@ Kind = Literal["find", "what", "whether", "count", "when", "where", "camera"]
 """What is asked for: pictures, what they show, whether there are any, how many, the time, the
 place, or the camera. All but `find`, `what` and `whether` are answered from the catalog's rows."""
 Which = Literal["first", "last"]
-Apart = Literal["chat", "unclear", "than", "against", "share", "period", "without"]
+Apart = Literal["chat", "unclear", "than", "against", "share", "period", "without", "season"]
 """What is asked for beside the kinds of answers. `chat` asks for nothing in the pictures, and
 `unclear` is not understood: nothing may be said of the library. The others hold numbers against each
 other: pictures against a number, against others, against all; those of each year; those that do
-not say their place or time."""
+not say their place or time; those of a season of any year."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ class Task:
 
     way: Apart
     word: str = ""
-    """more than, fewer · all, most · most, fewest · place, time; of what is unclear, why it is."""
+    """more than, fewer · all, most · most, fewest · place, time · winter; of what is unclear, why it is."""
     number: int = 0
     unit: str = ""
     """year or month."""

@@ -45,7 +45,7 @@ _ASKING = (
     "collection different various ones one most any some all every each this these those anything that "
     "something anyone anybody someone somebody everyone everybody everything thing things stuff many "
     "much several few lots lot total when what whose whom how why times time doing going stand stands "
-    "written spent exist exists else somewhere anywhere chance possibly perhaps maybe tell"
+    "written spent exist exists else somewhere anywhere chance possibly perhaps maybe tell often"
 )
 ASKING = frozenset(_ASKING.split())
 _EDGES = frozenset("'\"`´‘’“”„«»()[]{}<>…·•¿¡*_~^|\\/+=@#$%&-–—.,;:!?。，！？、；：")

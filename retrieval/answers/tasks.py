@@ -1,4 +1,4 @@
-"""Plans for what the kinds of answers do not cover: what is unclear, and what holds numbers against each other."""
+"""Plans for what the kinds of answers do not cover: what is unclear, and numbers held against each other."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from retrieval.answers import amounts
-from retrieval.answers.beyond import compares, content, judged, unread
+from retrieval.answers.beyond import compares, content, judged, somebody, unread
 from retrieval.answers.conditions import Conditions
 from retrieval.answers.questions import read, unpolite
 from retrieval.answers.shapes import Apart, Kind, Plan, Search, Task
@@ -15,9 +15,14 @@ from retrieval.query.filters import Filter
 
 LONG_WORDS, LONG_KEYWORDS = 14, 25
 """A question, or a wish, with more words to search for says more than rules can follow."""
+NOBODY = "Nobody is recognised here; search for what is written of a picture, or for its tags"
 JUDGED = "Rules cannot judge pictures."
 COUNTED = "Pictures are counted, and not what is in each of them."
-_SAYS = re.compile(r"(?:an? |any |the |its |their )?(?:(?P<place>gps|geo-?tags?|locations?|coordinates|places?)|(?P<time>dates?|times?))\b.*", re.I)
+_SAYS = re.compile(
+    r"(?:an? |any |the |its |their )?(?:(?P<place>gps|geo-?tags?|locations?|coordinates|places?)"
+    r"|(?P<time>dates?|times?))\b.*",
+    re.I,
+)
 
 Usual = Callable[[str], Plan]
 """The plan of a text that rules can read."""
@@ -38,15 +43,17 @@ def task_plan(text: str, usual: Usual, limited: Limited) -> Plan | None:
         or _of_all(polite, usual, limited)
         or _by_period(polite, usual)
         or _lacking(polite, usual)
+        or _of_season(polite, usual)
         or _within(polite, usual, limited)
         or _judged(polite, usual, limited)
+        or _of_somebody(polite, usual)
     )
     if plan is not None:
         return plan
     conditions = limited(polite)
     if conditions.beyond:
         return _unclear(conditions.beyond, polite, limited)
-    if read(polite).kind not in (None, "find") and compares(conditions.rest):
+    if read(polite).kind not in (None, "find") and compares(polite, conditions.rest):
         return _unclear("It compares what rules cannot compare.", polite, limited)
     return None
 
@@ -57,7 +64,9 @@ def not_too_long(plan: Plan) -> Plan:
     words = plan.searches[0].words.split() if plan.searches else []
     if plan.task is not None or len(words) <= most or len(set(words)) <= most:
         return plan
-    return replace(plan, kind="find", task=Task("unclear", "It is too long to be followed; ask in one short sentence."))
+    return replace(
+        plan, kind="find", task=Task("unclear", "It is too long to be followed; ask in one short sentence.")
+    )
 
 
 def _unclear(why: str, source: str, limited: Limited) -> Plan:
@@ -93,7 +102,9 @@ def _of_all(text: str, usual: Usual, limited: Limited) -> Plan | None:
     plan = usual(rest)
     [one, *more] = plan.searches
     if not more and one.where:
-        return replace(plan, kind="count", searches=(one, replace(one, where=Filter())), task=Task("share", word))
+        return replace(
+            plan, kind="count", searches=(one, replace(one, where=Filter())), task=Task("share", word)
+        )
     says = _SAYS.fullmatch(what)
     if says:
         return Plan("count", (Search(""),), task=Task("without", str(says.lastgroup)))
@@ -101,7 +112,9 @@ def _of_all(text: str, usual: Usual, limited: Limited) -> Plan | None:
         plan = usual(f"how many pictures of {what}")
         if plan.searches[0].words:
             return replace(plan, searches=(plan.searches[0], Search("")), task=Task("share", word))
-    return _unclear("Whether something holds for all is only told of times, places, cameras and the like.", text, limited)
+    return _unclear(
+        "Whether something holds for all is only told of times, places, cameras and the like.", text, limited
+    )
 
 
 def _by_period(text: str, usual: Usual) -> Plan | None:
@@ -116,10 +129,21 @@ def _lacking(text: str, usual: Usual) -> Plan | None:
     said = amounts.lacking(text)
     if said is None:
         return None
-    what, rest = said
-    plan = usual(rest if read(rest).kind else f"show me {rest}")
+    return _some(said[1], usual, Task("without", said[0]))
+
+
+def _of_season(text: str, usual: Usual) -> Plan | None:
+    said = amounts.of_season(text)
+    if said is None or read(text).kind not in (None, "find", "count", "whether"):
+        return None
+    return _some(said[1], usual, Task("season", said[0]))
+
+
+def _some(text: str, usual: Usual, task: Task) -> Plan:
+    """Some of the pictures that a text asks for."""
+    plan = usual(text if read(text).kind else f"show me {text}")
     kind: Kind = "find" if plan.kind == "find" else "count"
-    return replace(plan, kind=kind, task=Task("without", what))
+    return replace(plan, kind=kind, task=task)
 
 
 def _within(text: str, usual: Usual, limited: Limited) -> Plan | None:
@@ -131,6 +155,16 @@ def _within(text: str, usual: Usual, limited: Limited) -> Plan | None:
         return _unclear(COUNTED, rest, limited)
     plan = usual(rest)
     return replace(plan, notes=(*plan.notes, f"“{number}” was left aside. {COUNTED}"))
+
+
+def _of_somebody(text: str, usual: Usual) -> Plan | None:
+    who = somebody(text)
+    if not who:
+        return None
+    plan = usual(text)
+    if not any(search.asks or search.where for search in plan.searches):
+        return Plan("find", (Search(""),), task=Task("chat", f"{NOBODY}."))
+    return replace(plan, notes=(*plan.notes, f"“{who}” was left aside: {NOBODY[0].lower()}{NOBODY[1:]}."))
 
 
 def _judged(text: str, usual: Usual, limited: Limited) -> Plan | None:

@@ -43,9 +43,7 @@ class HeldApart:
 
     text: str
     cited: Mapping[int, tuple[str, float]]
-    """The pictures in the order of their marks: the part that each is cited for, and how sure that is."""
-    confidence: float
-    """How likely one of them has all parts: one that cannot be made out need not be missing."""
+    """The pictures in the order of their marks: the part each is cited for, and how likely it has all."""
 
 
 def parts_wanted(thinking: Thinking, plan: Plan) -> tuple[str, ...]:
@@ -69,14 +67,13 @@ def held_apart(
     thinking.step("look", told, begun, {"parts": list(parts)})
     if kept.chances:
         return kept, None
-    confidence = max((min(chances[one].values()) for one in chances), default=0.0)
     whole = next(one for one in plan.searches if one.asks)
     for part in parts:
         search = replace(whole, words=part)
         also, _ = searched(state, thinking.inquiry, search, Way(limit=thinking.terms.limit))
         chances |= _chances(state, parts, [one for one in also.ids if one not in chances])
     text, cited = _apart_words(plan, parts, chances, found.cutoff)
-    return kept, HeldApart(text, cited, confidence)
+    return kept, HeldApart(text, cited)
 
 
 def _chances(state: State, parts: Sequence[str], image_ids: Sequence[int]) -> dict[int, dict[str, float]]:
@@ -121,7 +118,7 @@ def _apart_words(
     for part in parts:
         its = [one for one in ordered if chances[one][part] >= max(cutoff, LEAST)][:SHOWN]
         for image_id in its:
-            cited.setdefault(image_id, (as_named(part), chances[image_id][part]))
+            cited.setdefault(image_id, (as_named(part), min(chances[image_id].values())))
         order = list(cited)
         numbers = marks(order.index(image_id) + 1 for image_id in its)
         is_ = "are" if single(part.lower()) != part.lower() else "is"

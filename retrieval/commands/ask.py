@@ -92,6 +92,19 @@ def ask(
     one_of({"--json": as_json, "--html": html is not None})
     if html is not None:
         check_place(html)  # before the long part
+
+    said: list[Answer] = []
+
+    def tell(answer: Answer) -> None:
+        said.append(answer)
+        if as_json:
+            echo_json([answer.as_dict()])
+        else:
+            for line in answer_lines(answer):
+                click.echo(line)
+        for note in answer.notes:
+            click.echo(safe(note), err=True)
+
     with Catalog(catalog) as opened:
         answer = opened.ask(
             " ".join(question),
@@ -101,14 +114,11 @@ def ask(
             seconds=timeout,
             check=not no_check,
             progress=_traced if trace else None,
+            # Keeping it for --continue takes longer than to answer many a question.
+            on_answer=tell,
             **asked,
         )
-        if as_json:
-            echo_json([answer.as_dict()])
-        else:
-            for line in answer_lines(answer):
-                click.echo(line)
-        for note in answer.notes:
+        for note in answer.notes[len(said[0].notes) :]:
             click.echo(safe(note), err=True)
         if html is not None:
             failed = write_answer(answer, html, why=_drawn(opened))
