@@ -279,10 +279,11 @@ class Catalog:
         leaves as it is. `again` takes the others too, those that were not described for the
         longest time first, so that with a `limit` it goes round. With several `candidates` (or a
         `matcher`) only captions that the image-text matcher agrees with are kept, the best of
-        each picture; a picture with none is not tried again unless `again`. Each batch is kept as it is done, when the run is
-        interrupted (by `stopped` answering True or by KeyboardInterrupt), after about `seconds`,
-        and when the model fails midway, which raises. Between batches the catalog is free for
-        others who write; a second run beside this one is refused with `CatalogBusy`.
+        each picture; a picture with none is not tried again unless `again`. Each batch is kept as
+        it is done, when the run is interrupted (by `stopped` answering True or by
+        KeyboardInterrupt), after about `seconds`, and when the model fails midway, which raises.
+        Between batches the catalog is free for others who write; a second run beside this one is
+        refused with `CatalogBusy`.
         """
         from retrieval.describing.library import describe_library
 
