@@ -209,7 +209,7 @@ def test_a_picture_bears_out_no_more_than_its_weakest_part(
     def weak(_: object, parts: Sequence[str], ids: Sequence[int]) -> dict[int, dict[str, float]]:
         return {image_id: dict(zip(parts, (0.95, 0.3), strict=True)) for image_id in ids}
 
-    monkeypatch.setattr("retrieval.answers.together._chances", weak)
+    monkeypatch.setattr("retrieval.answers.telling.together._chances", weak)
     answer = library.ask("Is there a red one with stripes?", answerer="rules")
     assert answer.text.startswith("Perhaps ")
     assert answer.confidence <= 0.3
@@ -336,7 +336,7 @@ def test_a_model_that_sees_names_kinds_by_itself(library: Catalog, tmp_path: Pat
 def test_kinds_that_there_was_no_time_to_count_are_said(
     library: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from retrieval.answers import counting
+    from retrieval.answers.telling import counting
 
     for name, tag in (("a.jpg", "dog"), ("b.jpg", "dog"), ("c.jpg", "dog")):
         library.tags.set(tmp_path / "library" / name, tag)

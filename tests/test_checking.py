@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retrieval.answers.checking import (
+from retrieval.answers.checks.checking import (
     Checked,
     Claim,
     Verdict,
@@ -19,9 +19,9 @@ from retrieval.answers.checking import (
     judged,
     trust,
 )
-from retrieval.answers.citing import renumbered, says_nothing, sentences
-from retrieval.answers.reading_dates import said_dates
-from retrieval.answers.recorded import on_record
+from retrieval.answers.checks.citing import renumbered, says_nothing, sentences
+from retrieval.answers.checks.reading_dates import said_dates
+from retrieval.answers.checks.recorded import on_record
 from retrieval.speech import Facts, Named, Told
 from retrieval.types import Tag
 

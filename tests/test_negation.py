@@ -10,8 +10,8 @@ import pytest
 
 from retrieval import Catalog
 from retrieval.answers.conversation import plan_of, plan_row
-from retrieval.answers.negation import borne_out, statements
 from retrieval.answers.shapes import Plan, Search
+from retrieval.answers.understanding.negation import borne_out, statements
 from retrieval.types import Answer
 from tests.conftest import draw
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retrieval.answers import named_places
-from retrieval.answers.planning import Aspect, asked_aspect, plan_by_rules
 from retrieval.answers.shapes import Inquiry, Past, Plan, Search
+from retrieval.answers.understanding import named_places
+from retrieval.answers.understanding.planning import Aspect, asked_aspect, plan_by_rules
 from retrieval.config import MAX_QUESTION
 from retrieval.errors import MissingDependency, QueryError
 from retrieval.query.filters import Filter

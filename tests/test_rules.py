@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from retrieval.answers.citing import sentences
-from retrieval.answers.parts import is_name, parts_of, whole_words
-from retrieval.answers.phrases import as_told, camera_words, likeness, one_of
-from retrieval.answers.recorded import on_record
-from retrieval.answers.rules import RuleAnswerer
+from retrieval.answers.checks.citing import sentences
+from retrieval.answers.checks.recorded import on_record
 from retrieval.answers.shapes import Finding, Inquiry, Past
-from retrieval.answers.sorts import count_sorts, kind_wanted, sorts_of
-from retrieval.answers.subjects import as_named
-from retrieval.answers.things import things_of
+from retrieval.answers.telling.parts import is_name, parts_of, whole_words
+from retrieval.answers.telling.phrases import as_told, camera_words, likeness, one_of
+from retrieval.answers.telling.rules import RuleAnswerer
+from retrieval.answers.telling.sorts import count_sorts, kind_wanted, sorts_of
+from retrieval.answers.telling.things import things_of
+from retrieval.answers.understanding.subjects import as_named
 from retrieval.speech import Facts, Named, Sight, Told
 from retrieval.types import Tag
 
@@ -254,7 +254,7 @@ def test_a_thing_that_is_both_a_tag_and_a_name_is_said_once() -> None:
 def test_planning_by_rules_imports_nothing_heavy() -> None:
     code = (
         "import sys, datetime as dt\n"
-        "from retrieval.answers.rules import RuleAnswerer\n"
+        "from retrieval.answers.telling.rules import RuleAnswerer\n"
         "from retrieval.answers.shapes import Inquiry\n"
         "RuleAnswerer().plan(Inquiry('Is there a dog in the snow?', dt.date(2024, 5, 15)))\n"
         "print(sorted({name.partition('.')[0] for name in sys.modules} & {'torch', 'onnxruntime', 'numpy', 'PIL', "

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.answers.citing import sentences
-from retrieval.answers.periods import easter
-from retrieval.answers.times import find_times
-from retrieval.answers.wording import plain, quoted
+from retrieval.answers.checks.citing import sentences
+from retrieval.answers.telling.wording import plain, quoted
+from retrieval.answers.understanding.periods import easter
+from retrieval.answers.understanding.times import find_times
 from retrieval.english.days import period_words, span_words
 from retrieval.english.nouns import counted, listed, many, single, with_article
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from retrieval import Catalog
-from retrieval.answers import meant as meant_module
 from retrieval.answers.conversation import plan_of, plan_row
-from retrieval.answers.meant import meant
-from retrieval.answers.planning import plan_by_rules
 from retrieval.answers.shapes import Inquiry, Past, Plan, Search, Task
+from retrieval.answers.understanding import meant as meant_module
+from retrieval.answers.understanding.meant import meant
+from retrieval.answers.understanding.planning import plan_by_rules
 from retrieval.query.filters import Filter
 from retrieval.state import State
 from retrieval.types import Answer

@@ -40,7 +40,7 @@ def load_answerer(spec: str | None = None) -> Answerer:
     if spec in (None, "", "auto"):
         spec = "endpoint" if config.endpoint() else RULES
     if spec == RULES:
-        from retrieval.answers.rules import RuleAnswerer
+        from retrieval.answers.telling.rules import RuleAnswerer
 
         return RuleAnswerer()
     from retrieval.answers.speaking import SpeakingAnswerer

@@ -7,19 +7,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from retrieval.answers.checking import Checked, cited, filtered, judged
-from retrieval.answers.citing import says_nothing
+from retrieval.answers.checks.checking import Checked, cited, filtered, judged
+from retrieval.answers.checks.citing import says_nothing
 from retrieval.answers.looking import opened
-from retrieval.answers.negation import borne_out, statements
-from retrieval.answers.phrases import about
+from retrieval.answers.telling.phrases import about
+from retrieval.answers.telling.wording import quoted
 from retrieval.answers.thinking import LEAST_SECONDS
-from retrieval.answers.wording import quoted
+from retrieval.answers.understanding.negation import borne_out, statements
 from retrieval.english.nouns import counted
 from retrieval.errors import ModelError
 from retrieval.speech import Sight
 
 if TYPE_CHECKING:
-    from retrieval.answers.citing import Sentence
+    from retrieval.answers.checks.citing import Sentence
     from retrieval.answers.shapes import Finding, Plan
     from retrieval.answers.thinking import Thinking
     from retrieval.fitting import Fitting

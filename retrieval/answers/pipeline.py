@@ -13,16 +13,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from retrieval.answers.checking import trust
-from retrieval.answers.citing import renumbered
-from retrieval.answers.counting import kind_to_count, sorts_counted
+from retrieval.answers.checks.checking import trust
+from retrieval.answers.checks.citing import renumbered
 from retrieval.answers.drafting import checked, drafted
-from retrieval.answers.figures import figures
-from retrieval.answers.folders import with_known_folders
 from retrieval.answers.limits import narrowed, understood
 from retrieval.answers.looking import looked
-from retrieval.answers.meant import meant
-from retrieval.answers.phrases import (
+from retrieval.answers.retrieving import Found, Way, joined, searched, with_anything
+from retrieval.answers.shapes import Search
+from retrieval.answers.telling.counting import kind_to_count, sorts_counted
+from retrieval.answers.telling.figures import figures
+from retrieval.answers.telling.phrases import (
     about,
     closest_words,
     likeness,
@@ -33,14 +33,14 @@ from retrieval.answers.phrases import (
     pictures,
     ranked_words,
 )
-from retrieval.answers.planning import asked_aspect
-from retrieval.answers.reading_out import unread_words
-from retrieval.answers.reckoning import reckoned
-from retrieval.answers.retrieving import Found, Way, joined, searched, with_anything
-from retrieval.answers.shapes import Search
+from retrieval.answers.telling.reading_out import unread_words
+from retrieval.answers.telling.reckoning import reckoned
+from retrieval.answers.telling.together import held_apart, parts_wanted
+from retrieval.answers.telling.wording import plain
 from retrieval.answers.thinking import LEAST_SECONDS, Thinking
-from retrieval.answers.together import held_apart, parts_wanted
-from retrieval.answers.wording import plain
+from retrieval.answers.understanding.folders import with_known_folders
+from retrieval.answers.understanding.meant import meant
+from retrieval.answers.understanding.planning import asked_aspect
 from retrieval.config import RERANK_SECONDS
 from retrieval.db.circumstances import circumstances
 from retrieval.errors import ModelError, ModelUnavailable, QueryError
@@ -48,7 +48,7 @@ from retrieval.query.filters import Filter
 from retrieval.types import Answer, Citation, Cost
 
 if TYPE_CHECKING:
-    from retrieval.answers.checking import Checked
+    from retrieval.answers.checks.checking import Checked
     from retrieval.answers.shapes import Finding, Inquiry, Plan
     from retrieval.answers.thinking import Terms
     from retrieval.db.circumstances import Circumstances

@@ -13,8 +13,8 @@ from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast, get_args
 
-from retrieval.answers.planning import plan_by_rules
 from retrieval.answers.shapes import Finding, Kind, Plan, Search, Which
+from retrieval.answers.understanding.planning import plan_by_rules
 from retrieval.captioners.prompts import (
     NOTHING,
     agreed_in,

@@ -12,15 +12,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from retrieval import config
-from retrieval.answers.cited_again import cited_again
-from retrieval.answers.conditions import Conditions, find_conditions
-from retrieval.answers.named_places import is_place
-from retrieval.answers.negation import Apart, apart, composed, unclear, words_of
-from retrieval.answers.questions import Aspect, Reading, aspect_of, read, spelled
-from retrieval.answers.sentences import one_question
 from retrieval.answers.shapes import Inquiry, Plan, Search
-from retrieval.answers.subjects import several_things
-from retrieval.answers.tasks import not_too_long, task_plan
+from retrieval.answers.understanding.cited_again import cited_again
+from retrieval.answers.understanding.conditions import Conditions, find_conditions
+from retrieval.answers.understanding.named_places import is_place
+from retrieval.answers.understanding.negation import Apart, apart, composed, unclear, words_of
+from retrieval.answers.understanding.questions import Aspect, Reading, aspect_of, read, spelled
+from retrieval.answers.understanding.sentences import one_question
+from retrieval.answers.understanding.subjects import several_things
+from retrieval.answers.understanding.tasks import not_too_long, task_plan
 from retrieval.english.nouns import listed
 from retrieval.errors import QueryError
 from retrieval.query.filters import Filter

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from retrieval.answers.phrases import as_searched, pictures
-from retrieval.answers.sorts import count_sorts, kind_wanted
+from retrieval.answers.telling.phrases import as_searched, pictures
+from retrieval.answers.telling.sorts import count_sorts, kind_wanted
 from retrieval.answers.thinking import LEAST_SECONDS
 
 if TYPE_CHECKING:
     from retrieval.answers.retrieving import Found
     from retrieval.answers.shapes import Plan
-    from retrieval.answers.sorts import Sorts
+    from retrieval.answers.telling.sorts import Sorts
     from retrieval.answers.thinking import Thinking
     from retrieval.speech import Facts
 

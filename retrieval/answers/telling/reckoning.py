@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from retrieval.answers.figures import SHOWN, Figures, figures
 from retrieval.answers.limits import narrowed
-from retrieval.answers.periods import SEASONS
-from retrieval.answers.phrases import about, limits_words, named, pictures
-from retrieval.answers.wording import marks, plain
+from retrieval.answers.telling.figures import SHOWN, Figures, figures
+from retrieval.answers.telling.phrases import about, limits_words, named, pictures
+from retrieval.answers.telling.wording import marks, plain
+from retrieval.answers.understanding.periods import SEASONS
 from retrieval.db.circumstances import Circumstances, circumstances
 from retrieval.english.days import MONTHS, day_of
 from retrieval.english.nouns import listed

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from retrieval.answers.subjects import GLUE, as_named
+from retrieval.answers.understanding.subjects import GLUE, as_named
 from retrieval.english.nouns import single
 from retrieval.english.things import ALIKE, KINDS, kind_of
 

@@ -11,24 +11,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from retrieval.answers.naming import is_disputed, names_of
-from retrieval.answers.parts import parts_of
-from retrieval.answers.phrases import as_told
-from retrieval.answers.planning import asked_aspect, plan_by_rules
-from retrieval.answers.reading_out import MOST_QUOTES, read_out
 from retrieval.answers.shapes import Finding
-from retrieval.answers.subjects import GLUE
-from retrieval.answers.things import Thing, things_of
-from retrieval.answers.wording import marks, plain, quoted
-from retrieval.answers.written import TOLD
+from retrieval.answers.telling.naming import is_disputed, names_of
+from retrieval.answers.telling.parts import parts_of
+from retrieval.answers.telling.phrases import as_told
+from retrieval.answers.telling.reading_out import MOST_QUOTES, read_out
+from retrieval.answers.telling.things import Thing, things_of
+from retrieval.answers.telling.wording import marks, plain, quoted
+from retrieval.answers.telling.written import TOLD
+from retrieval.answers.understanding.planning import asked_aspect, plan_by_rules
+from retrieval.answers.understanding.subjects import GLUE
 from retrieval.english.certainty import HEDGES, POSSIBLE, band
 from retrieval.english.days import MONTHS, day_of, day_words
 from retrieval.english.nouns import capital, listed, single, with_article
 from retrieval.english.things import kind_of
 
 if TYPE_CHECKING:
-    from retrieval.answers.questions import Aspect
     from retrieval.answers.shapes import Inquiry, Plan
+    from retrieval.answers.understanding.questions import Aspect
     from retrieval.speech import Facts, Sight
 
 MOST_THINGS = 3

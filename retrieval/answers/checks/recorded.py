@@ -6,10 +6,10 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING
 
-from retrieval.answers.citing import CITED
-from retrieval.answers.reading_dates import said_dates
-from retrieval.answers.said_dates import contradicted
-from retrieval.answers.written import file_words
+from retrieval.answers.checks.citing import CITED
+from retrieval.answers.checks.reading_dates import said_dates
+from retrieval.answers.checks.said_dates import contradicted
+from retrieval.answers.telling.written import file_words
 from retrieval.english.days import day_of
 
 if TYPE_CHECKING:

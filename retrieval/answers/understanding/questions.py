@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from retrieval.answers.shapes import Kind, Which
-from retrieval.answers.subjects import joint_of, stripped, subject_of
+from retrieval.answers.understanding.subjects import joint_of, stripped, subject_of
 from retrieval.english.nouns import many, single
 from retrieval.english.things import kind_of
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Literal
 
-from retrieval.answers.subjects import GLUE
+from retrieval.answers.understanding.subjects import GLUE
 from retrieval.english.file_names import said_by
 from retrieval.english.nouns import single
 from retrieval.english.quoting import visible

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from retrieval.answers.citing import Part, Sentence, sentences
-from retrieval.answers.negation import borne_out
-from retrieval.answers.recorded import on_record
+from retrieval.answers.checks.citing import Part, Sentence, sentences
+from retrieval.answers.checks.recorded import on_record
+from retrieval.answers.understanding.negation import borne_out
 from retrieval.english.nouns import counted
 
 if TYPE_CHECKING:

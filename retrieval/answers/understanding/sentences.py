@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from retrieval.answers.beyond import unread
+from retrieval.answers.understanding.beyond import unread
 
 LONG_SENTENCE = 30
 """Words; a longer one asks its question somewhere inside."""

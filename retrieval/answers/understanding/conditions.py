@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from retrieval.answers.named_places import find_places
-from retrieval.answers.times import Span, find_times
+from retrieval.answers.understanding.named_places import find_places
+from retrieval.answers.understanding.times import Span, find_times
 from retrieval.query.filters import Filter
 
 _MAKERS = (

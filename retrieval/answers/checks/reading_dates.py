@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from retrieval.answers.said_dates import MONTH_NUMBERS, WEEKDAYS, Point, SaidDate
+from retrieval.answers.checks.said_dates import MONTH_NUMBERS, WEEKDAYS, Point, SaidDate
 
 _SHORT_DAYS = {name[:3]: number for name, number in WEEKDAYS.items()} | {"tues": 1, "thur": 3, "thurs": 3}
 _ALSO_WORDS = frozenset({"may", "march", "mar"})

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from retrieval.answers.subjects import ASKING, GLUE, stripped, subject_of
+from retrieval.answers.understanding.subjects import ASKING, GLUE, stripped, subject_of
 from retrieval.english.nouns import listed
 
 WITHOUT = " without "

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from retrieval.answers.subjects import ASKING, GLUE, LOOKS
+from retrieval.answers.understanding.subjects import ASKING, GLUE, LOOKS
 from retrieval.english.nouns import many, single
 
 if TYPE_CHECKING:

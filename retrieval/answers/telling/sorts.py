@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from retrieval.answers.phrases import one_of, pictures
-from retrieval.answers.planning import asked_aspect
-from retrieval.answers.wording import plain
+from retrieval.answers.telling.phrases import one_of, pictures
+from retrieval.answers.telling.wording import plain
+from retrieval.answers.understanding.planning import asked_aspect
 from retrieval.english.certainty import HEDGES, NAME_LEAST, NAME_PROBABLE, PROBABLE, SURE, band
 from retrieval.english.nouns import capital, counted, listed, many, single, with_article
 from retrieval.english.things import GENERIC, is_a, kind_of, members, widened

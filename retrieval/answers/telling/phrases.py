@@ -7,10 +7,10 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from retrieval.answers.negation import composed
-from retrieval.answers.parts import whole_words
-from retrieval.answers.subjects import GLUE
-from retrieval.answers.wording import plain
+from retrieval.answers.telling.parts import whole_words
+from retrieval.answers.telling.wording import plain
+from retrieval.answers.understanding.negation import composed
+from retrieval.answers.understanding.subjects import GLUE
 from retrieval.english.days import day_of, day_words, period_words
 from retrieval.english.nouns import article_for, counted, listed, single, with_article
 from retrieval.query.filters import moment

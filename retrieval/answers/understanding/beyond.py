@@ -10,7 +10,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-from retrieval.answers.subjects import ASKING, GLUE, stripped
+from retrieval.answers.understanding.subjects import ASKING, GLUE, stripped
 
 _TAIL = (
     r"there|today|please|everyone|all|dear|again|so much|very much|a lot|in advance|assistant|computer|friend"

@@ -10,8 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from retrieval.answers.phrases import camera_words, day, days, likeness, one_of, pictures, ranked_words
-from retrieval.answers.wording import marks, plain
+from retrieval.answers.telling.phrases import (
+    camera_words,
+    day,
+    days,
+    likeness,
+    one_of,
+    pictures,
+    ranked_words,
+)
+from retrieval.answers.telling.wording import marks, plain
 from retrieval.db.circumstances import Circumstances, circumstances
 from retrieval.english.days import day_words, span_words
 from retrieval.english.nouns import capital, listed

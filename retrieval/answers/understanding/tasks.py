@@ -6,11 +6,11 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from retrieval.answers import amounts
-from retrieval.answers.beyond import compares, content, judged, somebody, unread
-from retrieval.answers.conditions import Conditions
-from retrieval.answers.questions import read, unpolite
 from retrieval.answers.shapes import Apart, Kind, Plan, Search, Task
+from retrieval.answers.understanding import amounts
+from retrieval.answers.understanding.beyond import compares, content, judged, somebody, unread
+from retrieval.answers.understanding.conditions import Conditions
+from retrieval.answers.understanding.questions import read, unpolite
 from retrieval.query.filters import Filter
 
 LONG_WORDS, LONG_KEYWORDS = 14, 25

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from retrieval.answers.questions import aspect_of, read
 from retrieval.answers.shapes import Past, Plan, Search, Task
+from retrieval.answers.understanding.questions import aspect_of, read
 
 _ORDER = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
 _MARK = re.compile(r"\[\s*(\d{1,3})\s*\]")

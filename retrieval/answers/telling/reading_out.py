@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from retrieval.answers.phrases import as_told, one_of
-from retrieval.answers.wording import plain, quoted
+from retrieval.answers.telling.phrases import as_told, one_of
+from retrieval.answers.telling.wording import plain, quoted
 from retrieval.db.texts import OCR
 from retrieval.english.certainty import band
 from retrieval.english.nouns import single

@@ -6,8 +6,8 @@ import datetime as dt
 import re
 from collections.abc import Callable
 
-from retrieval.answers import periods
-from retrieval.answers.periods import DAY, SEASONS, Period, third
+from retrieval.answers.understanding import periods
+from retrieval.answers.understanding.periods import DAY, SEASONS, Period, third
 from retrieval.english.days import MONTHS, day_words
 
 MONTH_NUMBERS = {name.lower(): number for number, name in enumerate(MONTHS, 1)}

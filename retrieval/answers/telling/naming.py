@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from retrieval.answers.parts import is_name
-from retrieval.answers.wording import marks, plain, quoted
-from retrieval.answers.written import file_words, written
+from retrieval.answers.telling.parts import is_name
+from retrieval.answers.telling.wording import marks, plain, quoted
+from retrieval.answers.telling.written import file_words, written
 from retrieval.english.certainty import POSSIBLE, band
 from retrieval.english.nouns import capital, listed
 from retrieval.english.things import GENERIC, alike, kind_of

@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from retrieval.answers.parts import is_name, parts_of, whole_words
-from retrieval.answers.phrases import pictures
 from retrieval.answers.retrieving import Way, searched
-from retrieval.answers.subjects import as_named
-from retrieval.answers.wording import marks, plain
-from retrieval.answers.written import TOLD, written
+from retrieval.answers.telling.parts import is_name, parts_of, whole_words
+from retrieval.answers.telling.phrases import pictures
+from retrieval.answers.telling.wording import marks, plain
+from retrieval.answers.telling.written import TOLD, written
+from retrieval.answers.understanding.subjects import as_named
 from retrieval.english.nouns import listed, single
 from retrieval.english.things import is_a
 

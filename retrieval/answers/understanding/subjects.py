@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from retrieval.answers.wording import plain
+from retrieval.answers.telling.wording import plain
 from retrieval.english.nouns import single, with_article
 
 if TYPE_CHECKING:
-    from retrieval.answers.questions import Aspect
     from retrieval.answers.shapes import Kind
+    from retrieval.answers.understanding.questions import Aspect
 
 _ACTS = {
     "eat": ("food", "eating"), "ate": ("food", "eating"), "eaten": ("food", "eating"),

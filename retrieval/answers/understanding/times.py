@@ -13,8 +13,8 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from retrieval.answers.dates import BEHIND, DATE, DATES, HOLIDAYS, SPREADS, YEARS, DateReader
-from retrieval.answers.periods import SEASONS, Period
+from retrieval.answers.understanding.dates import BEHIND, DATE, DATES, HOLIDAYS, SPREADS, YEARS, DateReader
+from retrieval.answers.understanding.periods import SEASONS, Period
 
 
 @dataclass(frozen=True, slots=True)
