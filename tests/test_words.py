@@ -72,11 +72,22 @@ def test_other_forms_of_a_word_are_found(reader: Reader) -> None:
     assert found(reader, "playing") == ["beach/DSC00003.jpg"]
 
 
-def test_a_description_says_more_than_a_file_name_and_that_more_than_a_folder(reader: Reader) -> None:
+def test_a_description_says_more_than_the_name_of_a_file_or_a_folder(reader: Reader) -> None:
     described, named, folder = (
         said(reader, "dog")[5].evidence, said(reader, "dog")[4].evidence, said(reader, "beach")[6].evidence,
     )  # fmt: skip
-    assert described > named > folder > 0.1
+    assert described > max(named, folder) > 0.1
+    assert TRUST["described"] > TRUST["name"] > TRUST["folder"] > TRUST["seen"]
+
+
+def test_a_folder_is_found_by_its_name_though_many_pictures_are_in_it(tmp_path: Path) -> None:
+    fill(
+        tmp_path / "c",
+        {f"{'lisbon' if number < 12 else 'misc'}/IMG_{number:04}.jpg": {} for number in range(60)},
+    )
+    reader = open_reader(Location.parse(tmp_path / "c"))
+    assert min(answer.evidence for answer in said(reader, "lisbon").values()) > 0.5
+    reader.close()
 
 
 @pytest.mark.parametrize("asked", ["IMG_0001", "img_0001.jpg", " IMG_0001.JPG "])

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Ids = NDArray[np.int64]
     Mask = NDArray[np.bool_]
 
-TRUST = {"told": 0.95, "described": 0.9, "name": 0.65, "folder": 0.6, "seen": 0.5}
+TRUST = {"told": 0.95, "described": 0.9, "name": 0.6, "folder": 0.55, "seen": 0.5}
 """How much each kind of words is about what is on the picture."""
 PARTIAL = 2.5
 """Exponent of the share that was found: half of what was asked is less than a fifth of the evidence."""
@@ -253,14 +253,15 @@ def _answer(words: Sequence[Word], total: float, row: Row) -> Said | None:
         for kind, text in texts:
             if word.start in text and _stands(word, text):
                 found += word.weight
-                chance *= word.chance
+                # A folder is meant to hold many: that they share its name is no chance.
+                chance *= word.chance**2 if kind == "folder" else word.chance
                 field = "name" if kind == "folder" else kind
                 parts[field] = parts.get(field, 0.0) + word.weight * _trust(kind, text)
                 break
     if not found:
         return None
     # Words that nearly every picture has would be met by chance; a few words of many are a weak answer.
-    scale = (found / total) ** PARTIAL * (1 - chance**2) / found
+    scale = (found / total) ** PARTIAL * (1 - chance) / found
     fields = {field: part * scale for field, part in parts.items()}
     return Said(sum(fields.values()), fields)
 
