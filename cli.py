@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from retrieval.commands.options import (
+    Number,
     Output,
     catalog_option,
     drawn_why,
@@ -221,7 +222,7 @@ def index(
     help="How many hits it looks at.",
 )  # fmt: skip
 @click.option(
-    "--rerank-seconds", type=click.FloatRange(0, min_open=True), default=20, show_default=True, metavar="S",
+    "--rerank-seconds", type=Number(0, min_open=True), default=20, show_default=True, metavar="S",
     help="How long it may take.",
 )  # fmt: skip
 @output_options

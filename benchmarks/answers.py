@@ -29,8 +29,8 @@ from typing import TYPE_CHECKING, Any
 
 import machine
 
-from retrieval.answers.planning import plan_by_rules
 from retrieval.answers.shapes import Inquiry, Plan
+from retrieval.answers.understanding.planning import plan_by_rules
 from retrieval.query.filters import Filter
 
 if TYPE_CHECKING:

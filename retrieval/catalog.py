@@ -198,6 +198,7 @@ class Catalog:
         check: bool = True,
         progress: Progress | None = None,
         on_text: Callable[[str], None] | None = None,
+        on_answer: Callable[[Answer], None] | None = None,
     ) -> Answer:
         """Answer a question from the pictures, and cite them.
 
@@ -208,7 +209,7 @@ class Catalog:
         learn from. After about `seconds` the answer is made from what there is by then. Sentences
         that nothing bears out are dropped, unless `check` is False. `keep` writes the question and
         its answer into the catalog, and `follow_up` goes on from what was kept. `on_text` gets a
-        model's draft as it comes, unchecked.
+        model's draft as it comes, unchecked, and `on_answer` the answer, before `keep` writes it.
         """
         from retrieval.answers import ask
 
@@ -226,6 +227,7 @@ class Catalog:
             check=check,
             progress=progress,
             on_text=on_text,
+            on_answer=on_answer,
         )
 
     def evidence(self, answer: Answer) -> list[Explanation]:
@@ -275,12 +277,15 @@ class Catalog:
 
         What is said is kept as `descriptions`; captions by a model that sees are also texts of
         the source `caption`, which searches go through. A picture that changes, or gets another
-        captioner, is described anew, but for what a model saw, which the built-in describer
-        leaves as it is. With several `candidates` (or a `matcher`) only captions that the
-        image-text matcher agrees with are kept, the best of each picture; a picture with none is
-        not tried again unless `again`. Each batch is kept as it is done, when the run is
-        interrupted (by `stopped` answering True or by KeyboardInterrupt), after about `seconds`,
-        and when the model fails midway, which raises.
+        captioner, is described anew, but for what a model saw, which one that does not look
+        leaves as it is. `again` takes the others too, those that were not described for the
+        longest time first, so that with a `limit` it goes round. With several `candidates` (or a
+        `matcher`) only captions that the image-text matcher agrees with are kept, the best of
+        each picture; a picture with none is not tried again unless `again`. Each batch is kept as
+        it is done, when the run is interrupted (by `stopped` answering True or by
+        KeyboardInterrupt), after about `seconds`, and when the model fails midway, which raises.
+        Between batches the catalog is free for others who write; a second run beside this one is
+        refused with `CatalogBusy`.
         """
         from retrieval.describing.library import describe_library
 

@@ -89,6 +89,11 @@ class Location:
     def lock(self) -> Path:
         return self.folder / "write.lock"
 
+    @property
+    def describing(self) -> Path:
+        """The lock of the one command that describes all pictures; meanwhile others may write."""
+        return self.folder / "describe.lock"
+
 
 def model_cache() -> Path:
     """The folder of converted and exported models: a cache, free to be deleted."""

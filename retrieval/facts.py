@@ -13,10 +13,11 @@ from weakref import WeakKeyDictionary
 from retrieval.db import facts as db
 from retrieval.db import reads
 from retrieval.db import tags as tags_db
+from retrieval.db.circumstances import camera_name
 from retrieval.db.texts import EMBEDDED, OCR
 from retrieval.db.wording import embedded_text
 from retrieval.protocols import Naming
-from retrieval.speech import Facts, Fitting, Named, Told
+from retrieval.speech import Facts, FittingText, Named, Told
 from retrieval.types import Tag
 from retrieval.vocabulary import default_vocabulary
 
@@ -53,7 +54,7 @@ def catalog_facts(
         info = reads.active_encoder(reader)
     tagged: dict[int, tuple[Tag, ...]] = {}
     named: dict[int, tuple[Named, ...]] = {}
-    fits: dict[int, tuple[Fitting, ...]] = {}
+    fits: dict[int, tuple[FittingText, ...]] = {}
     if info is not None and rows:
         if tags:
             tagged, named = _tagged(state, info, list(rows))
@@ -70,7 +71,7 @@ def catalog_facts(
             seen="\n".join(text for text, source in texts.get(image_id, ()) if source == OCR),
             taken_at=row.taken_at,
             place=_place(row.latitude, row.longitude),
-            camera=_camera(row.camera_make, row.camera_model),
+            camera=camera_name(row.camera_make, row.camera_model),
             keywords=row.keywords,
             width=row.width,
             height=row.height,
@@ -181,7 +182,7 @@ def _names(encoder: Encoder, aux: Sequence[bytes]) -> list[list[Named]]:
 
 def _fits(
     state: State, info: EncoderInfo, image_ids: Sequence[int], near: int
-) -> dict[int, tuple[Fitting, ...]]:
+) -> dict[int, tuple[FittingText, ...]]:
     """The texts tied to no picture that fit each of some pictures."""
     encoder = state.encoder(info)
     with state.snapshot():
@@ -196,7 +197,7 @@ def _fits(
 
 def _fitting(
     state: State, info: EncoderInfo, encoder: Encoder, vector: NDArray[np.float32], near: int
-) -> tuple[Fitting, ...]:
+) -> tuple[FittingText, ...]:
     """The best texts that are tied to no picture and fit a vector; to be called inside a snapshot."""
     if not info.text_generation:
         return ()
@@ -213,7 +214,7 @@ def _fitting(
         # Texts that belong to pictures take no place: past them the search goes on.
         done = not matches or matches[-1] < encoder.cutoff
         if len(found) >= near or done or count >= len(store.ids):
-            return tuple(Fitting(text, chance) for text, chance in list(found.items())[:near])
+            return tuple(FittingText(text, chance) for text, chance in list(found.items())[:near])
         count *= 8
 
 
@@ -233,7 +234,7 @@ def _file_facts(image: Image.Image, path: str | os.PathLike[str] | None) -> Fact
         told=(Told(said, EMBEDDED),) if said else (),
         taken_at=found.taken_at,
         place=_place(found.latitude, found.longitude),
-        camera=_camera(found.camera_make, found.camera_model),
+        camera=camera_name(found.camera_make, found.camera_model),
         keywords=found.keywords,
         width=width,
         height=height,
@@ -248,10 +249,3 @@ def _place(latitude: float | None, longitude: float | None) -> str | None:
 
     town = known_place(latitude, longitude)
     return None if town is None else f"{town.name}, {town.country}"
-
-
-def _camera(make: str | None, model: str | None) -> str | None:
-    """`Nikon D90`; a maker that the model begins with is said once."""
-    if make and model and model.casefold().startswith(f"{make.split()[-1].casefold()} "):
-        model = model.split(maxsplit=1)[1]
-    return " ".join(part for part in (make, model) if part) or None

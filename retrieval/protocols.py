@@ -169,7 +169,7 @@ class Speaker(Protocol):
 
     @property
     def id(self) -> str:
-        """Names the model and its weights for good, as far as they can be told."""
+        """Names the model and its weights for good, as far as they can be told: see `Settling`."""
         ...
 
     @property
@@ -228,6 +228,18 @@ class Captioner(Protocol):
         self, sights: Sequence[Sight], *, style: Style = "caption", count: int = 1
     ) -> list[list[str]]:
         """Up to `count` different captions of each picture, the best first; none where it has no words."""
+        ...
+
+
+@runtime_checkable
+class Settling(Protocol):
+    """A speaker or captioner whose `id` names no model before one was asked, or settled on by this.
+
+    What keeps something under the id settles it first.
+    """
+
+    def settle(self, seconds: float | None = None) -> None:
+        """Find out which model it is, within a few seconds at the most; a `ModelError` where that fails."""
         ...
 
 

@@ -27,7 +27,7 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Fitting:
+class FittingText:
     """A text of the catalog that is tied to no picture, and how well it fits this one, 0..1."""
 
     text: str
@@ -58,7 +58,7 @@ class Facts:
     named: tuple[Named, ...] = ()
     """The likeliest first; only some models know names."""
     told: tuple[Told, ...] = ()
-    fits: tuple[Fitting, ...] = ()
+    fits: tuple[FittingText, ...] = ()
     seen: str = ""
     """Text that was read in the picture."""
     taken_at: str | None = None

@@ -218,6 +218,8 @@ class Description:
     image_id: int | None = None
     note: str = ""
     """What a person should know about whoever speaks, in a sentence."""
+    seen: bool = True
+    """Whether it looked at the picture."""
 
     def as_dict(self) -> dict[str, Any]:
         row: dict[str, Any] = {
@@ -314,6 +316,8 @@ class Answer:
     cost: Cost = field(default_factory=Cost)
     notes: tuple[str, ...] = ()
     """Sentences that a person should know about how the answer came about."""
+    closest: tuple[Hit, ...] = ()
+    """Where the library does not show it: what came nearest, which is no answer."""
     html: Callable[[Answer], str] | None = field(default=None, repr=False, compare=False)
     """Draws it for a notebook."""
 

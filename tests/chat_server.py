@@ -21,7 +21,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 
 Body = dict[str, Any]
-Stall = Literal["before", "headers", "role", "thought", "within"]
+Stall = Literal["models", "before", "headers", "role", "thought", "within"]
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class ChatServer:
         self.echo_key = echo_key
         """Its error tells the Authorization header back."""
         self.stall: Stall | None = stall
-        """Goes silent before it answers, after the headers, after an event without text, after what it
+        """Goes silent before it lists its models, before it answers, after the headers, after an event without text, after what it
         thinks, or after the first word."""
         self.truncate = truncate
         """Closes the connection after so many words, without an end."""
@@ -198,6 +198,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         told = self.told
         self._record("GET", {})
+        if told.stall == "models":
+            told.released.wait()
         if self.path != f"{told.prefix}/models":
             return self._error(404, "page not found")
         if not self._allowed():

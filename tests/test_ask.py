@@ -157,6 +157,95 @@ def test_whether_there_are_pictures_of_a_time_is_answered_by_the_catalog(library
     assert worded.text.startswith("Yes, something red [1]")
 
 
+def test_a_list_begins_with_its_whole_count_and_cites_what_it_shows(library: Catalog) -> None:
+    answer = library.ask("Show me the pictures", answerer="rules", limit=3)
+    assert answer.text == (
+        "The library has 5 pictures; these are the newest 3: [1][2][3]. "
+        "4 of them were taken between 1 June 2021 and 24 December 2022; 1 says nothing of when."
+    )
+    assert names(answer) == ["d.jpg", "c.jpg", "b.jpg"]
+    assert any("search ask -k 5" in note for note in answer.notes)
+    every = library.ask("Show me the pictures", answerer="rules")
+    assert every.text.startswith("The library has 5 pictures [1][2][3][4][5].")
+    assert names(every)[-1] == "e.png", "without a date of its own it is not the newest"
+    assert not any("-k" in note for note in every.notes)
+    some = library.ask("Show me the pictures", answerer="rules", limit=1)
+    assert "; this is the newest: [1]. " in some.text
+    year = library.ask("Show me the photos from 2022", answerer="rules")
+    assert year.text == (
+        "The library has 3 pictures taken in 2022 [1][2][3]. "
+        "They were taken between 2 July 2022 and 24 December 2022."
+    )
+    last = library.ask("Show me the last photo", answerer="rules")
+    assert last.text.startswith("The last of 5 pictures was taken on 24 December 2022 [1].")
+    camera = library.ask("Show me pictures", answerer="rules", where=Filter(camera="Nikon D90"), limit=8)
+    assert camera.text.startswith("The library has 2 pictures taken with a Nikon D90 [1][2].")
+
+
+def test_a_list_of_what_was_searched_for_says_how_many_there_are(library: Catalog) -> None:
+    answer = library.ask("Show me red ones", answerer="rules", limit=2)
+    assert answer.text.startswith(
+        "3 pictures look like something red; these are the likeliest 2. Something red [1][2]."
+    )
+    assert any("search ask -k 3" in note for note in answer.notes)
+    assert not any("-k" in note for note in library.ask("Show me red ones", answerer="rules").notes)
+
+
+def test_what_no_picture_shows_together_is_said_with_what_there_is_of_each(library: Catalog) -> None:
+    answer = library.ask("Is there a red one on a blue one?", answerer="rules")
+    assert answer.text.startswith("No picture is sure to show ")
+    assert "[1]" in answer.text
+    assert answer.confidence == 0, "the library does not show it"
+    assert "may show" in step(answer, "look")
+    for citation in answer.citations:
+        assert citation.support is None
+        assert citation.match is not None
+        assert citation.match < 0.2
+
+
+def test_a_picture_bears_out_no_more_than_its_weakest_part(
+    library: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def weak(_: object, parts: Sequence[str], ids: Sequence[int]) -> dict[int, dict[str, float]]:
+        return {image_id: dict(zip(parts, (0.95, 0.3), strict=True)) for image_id in ids}
+
+    monkeypatch.setattr("retrieval.answers.telling.together._chances", weak)
+    answer = library.ask("Is there a red one with stripes?", answerer="rules")
+    assert answer.text.startswith("Perhaps ")
+    assert answer.confidence <= 0.3
+    for citation in answer.citations:
+        assert citation.match == 0.3
+        assert citation.support is not None
+        assert citation.support <= 0.3
+
+
+def test_a_date_goes_with_what_was_said_of_its_picture(library: Catalog) -> None:
+    draft = "Something red [1]. Something green [2]. Taken in 2021 [1] and in 2022 [2][3]."
+    answer = library.ask("What?", answerer=Scripted(draft=draft))
+    assert "green" not in answer.text
+    assert "[2]" in answer.text, "of the third nothing else was said, so its date stays"
+    assert len(answer.citations) == 2
+
+
+def test_marks_of_a_part_are_in_order(library: Catalog) -> None:
+    answer = library.ask("What?", answerer=Scripted(draft="Red [3]. Something red [1][2][3]."))
+    assert answer.text == "Red [1]. Something red [1][2][3]."
+
+
+def test_what_hardly_came_near_is_not_named(library: Catalog) -> None:
+    far = library.ask("What?", answerer=Scripted(Search("purple unicorn"), subject="unicorn"))
+    assert all(hit.match >= 0.05 for hit in far.closest)
+    assert ("Closest" in far.text) == bool(far.closest)
+    assert "(0%)" not in far.text
+
+
+def test_the_answer_is_there_before_it_is_kept(library: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    monkeypatch.setattr("retrieval.answers.conversation.kept", lambda *_, **__: done.append("kept") or "")
+    library.ask("Is there a red one?", keep=True, on_answer=lambda answer: done.append(answer.text[:3]))
+    assert done == ["Yes", "kept"]
+
+
 def test_times_come_in_occasions_with_their_pictures(library: Catalog) -> None:
     answer = library.ask("When was it red?", answerer=Scripted(kind="when"))
     assert answer.text == (
@@ -193,9 +282,9 @@ def test_places_and_cameras_are_named_and_what_is_not_known_is_said(library: Cat
         "Of 3 pictures that look like something red, 2 say where they were taken: near Lisbon, Portugal [1][2]."
     )
     answer = library.ask("Which camera?", answerer=Scripted(Search("blue"), kind="camera"))
-    assert answer.text == "1 picture that looks like something blue was taken with Nikon D90 [1]."
+    assert answer.text == "1 picture that looks like something blue was taken with a Nikon D90 [1]."
     answer = library.ask("Where was it green?", answerer=Scripted(Search("green"), kind="where"))
-    assert answer.text == "Nothing says where 1 picture that looks like something green was taken [1]."
+    assert answer.text == "1 picture looks like something green [1], but nothing says where it was taken."
     assert answer.confidence == 0
 
 
@@ -247,13 +336,13 @@ def test_a_model_that_sees_names_kinds_by_itself(library: Catalog, tmp_path: Pat
 def test_kinds_that_there_was_no_time_to_count_are_said(
     library: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from retrieval.answers import counting
+    from retrieval.answers.telling import counting
 
     for name, tag in (("a.jpg", "dog"), ("b.jpg", "dog"), ("c.jpg", "dog")):
         library.tags.set(tmp_path / "library" / name, tag)
     monkeypatch.setattr(counting, "AT_ONCE", 1)
     answer = library.ask("What red animals are there?", limit=1, answerer="rules", seconds=1e-6)
-    assert answer.text.startswith("A dog in 1 picture [1], out of 1 picture that looks like red animals")
+    assert answer.text.startswith("A dog in 1 picture [1], out of 1 picture that looks like a red animal")
     assert any("2 of 3 pictures" in note for note in answer.notes)
 
 
@@ -709,6 +798,7 @@ def test_a_reply_that_is_no_plan_is_replaced_by_rules(
     answer = library.ask("How many red pictures are there?")
     assert answer.text.startswith("3 pictures look like something red")
     assert any("so rules made one" in note for note in answer.notes)
+    assert library.ask("Are there more than 2 red pictures?").text.startswith("Yes: 3 pictures"), "all of it"
 
 
 @pytest.mark.parametrize(

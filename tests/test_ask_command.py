@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from click.testing import Result
 
 from retrieval.errors import RetrievalError
 from retrieval.show.answer import answer_lines, step_lines, write_answer
-from retrieval.types import Answer, Citation, Cost, Step
+from retrieval.types import Answer, Citation, Cost, Hit, Step
 from tests.chat_server import ChatServer
 from tests.conftest import draw, json_lines, python
 from tests.seeing_server import seeing
@@ -197,6 +198,30 @@ def test_the_page_is_still_written_for_pictures_that_are_gone(
     assert "the file is gone" in told
     assert "[1]" in told
     assert 'href="#p1"' not in told, "a mark leads to no picture that is not there"
+
+
+def test_the_page_shows_what_came_closest_and_says_that_it_is_no_answer(tmp_path: Path) -> None:
+    hit = Hit(1, draw(tmp_path / "horse.png", "red"), 0.1, 0.16, 1)
+    none = Answer("The library does not show a zebra.", (), (), 0.0, answerer="rules")
+    page = tmp_path / "answer.html"
+    assert write_answer(none, page) == []
+    assert "Not an answer" not in page.read_text("utf-8")
+    write_answer(replace(none, closest=(hit, replace(hit, path=tmp_path / "gone.png"))), page)
+    told = page.read_text("utf-8")
+    assert "Not an answer: only what came closest." in told
+    assert told.count('<img src="data:image/jpeg') == 1
+    assert "16% match" in told
+    assert "gone.png" not in told
+
+
+def test_the_answer_is_printed_before_it_is_kept(ask: Search, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> str:
+        raise RetrievalError("The disk is full.")
+
+    monkeypatch.setattr("retrieval.answers.conversation.kept", fails)
+    result = ask("Is there a red picture?")
+    assert result.stdout.startswith("Yes, ")
+    assert "The disk is full." in result.stderr
 
 
 def test_the_page_of_an_answer_without_pictures_speaks_of_no_confidence(tmp_path: Path) -> None:

@@ -150,6 +150,37 @@ def test_a_kind_that_is_no_word_is_none(tmp_path: Path, kind: Any) -> None:
     assert checkpoints.model_type(checkpoints.Checkpoint("x", tmp_path, None)) == ""
 
 
+@pytest.mark.parametrize("kind", ["local", "blip", "blip_itm"])
+def test_the_host_is_not_silenced_for_as_long_as_a_fetch_takes(
+    kind: str, snapshot: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("transformers")
+    import huggingface_hub
+    from huggingface_hub.utils import are_progress_bars_disabled
+    from transformers.utils import logging as told
+
+    from retrieval.captioners.blip import BlipCaptioner
+    from retrieval.captioners.local.speaker import LocalSpeaker
+    from retrieval.rerankers.blip_itm import BlipItm
+
+    seen: list[object] = []
+
+    def download(*_: object, **__: object) -> str:
+        seen.append((told.get_verbosity(), warnings.filters[:], are_progress_bars_disabled()))
+        raise ConnectionError("the line was cut")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    for variable in ("SEARCH_OFFLINE", "HF_HUB_OFFLINE"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(hub, "answers", lambda: True)
+    before = (told.get_verbosity(), warnings.filters[:])
+    model = {"local": LocalSpeaker, "blip": BlipCaptioner, "blip_itm": BlipItm}[kind](REPO)
+    with pytest.raises(ModelUnavailable, match="the line was cut"):
+        _ = model.id
+    assert seen == [(*before, True)], "only the bars of the fetch itself are not drawn"
+    assert not are_progress_bars_disabled()
+
+
 def test_silence_in_one_thread_holds_up_no_other() -> None:
     """Loading or fetching a model takes minutes, and other models answer meanwhile within their time."""
     pytest.importorskip("transformers")

@@ -56,7 +56,7 @@ def test_a_picture_of_the_catalog_is_described_by_id_and_by_path(opened: Catalog
     image_id = id_of(opened, photos / "red.png")
     by_path = opened.describe(photos / "red.png")
     assert by_path == opened.describe(image_id) == opened.describe(str(photos / "red.png"))
-    assert by_path.caption == "A red (0.99)."
+    assert by_path.caption == "A red (0.99). Its file is called “red”."
     assert [tag.tag for tag in by_path.tags] == ["red"]
     assert (by_path.path, by_path.image_id) == (photos / "red.png", image_id)
     assert by_path.captioner == "describer/1"
@@ -176,7 +176,9 @@ def test_an_empty_catalog_says_why_there_are_no_tags(tmp_path: Path, photos: Pat
     with Catalog(tmp_path / "empty", create=True) as opened:
         found = opened.describe(photos / "red.png")
         assert found.tags == ()
-        assert found.caption == "What it shows is not known: no tag is sure enough."
+        assert found.caption == (
+            "What it shows is not known: no tag is sure enough. Its file is called “red”."
+        )
         assert "holds no pictures yet" in found.note
         assert "search index PATH" in found.note
         looking = Looking()

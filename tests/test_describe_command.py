@@ -10,12 +10,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import Result
 
 from indexer import IndexReport
 from retrieval import Catalog
+from retrieval.db.texts_writes import NewText, add_texts
+from retrieval.speech import Sight
 from tests.chat_server import ChatServer
 from tests.conftest import ROOT, draw, json_lines
 
@@ -118,6 +121,7 @@ def test_alt_texts_go_to_a_list(describe: Search, catalog: Path, photos: Path, t
         (["x.jpg", "--in", "."], "Filters go with --library"),
         (["x.jpg", "--write"], "--write goes with --alt-text"),
         (["--library", "--candidates", "0"], "--candidates"),
+        (["--library", "--allow-url"], "--allow-url goes with pictures that are named"),
     ],
 )
 def test_options_that_do_not_fit_are_wrong_usage(describe: Search, arguments: list[str], said: str) -> None:
@@ -151,6 +155,22 @@ def test_who_speaks_is_told_once_for_all_pictures(describe: Search, photos: Path
     for form in ([], ["--json"]):
         result = describe(photos / "none.png", photos / "red.png", photos / "blue.png", *form)
         assert result.stderr.count("not a vision-language model") == 1
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_whoever_speaks_is_named_once(
+    describe: Search, photos: Path, endpoint: Callable[[ChatServer], None], form: list[str]
+) -> None:
+    pair = photos / "red.png", photos / "blue.png"
+    with ChatServer(models=("a-vlm", "b-vlm")) as server:
+        endpoint(server)
+        for name in ("describer", "endpoint:b-vlm", "endpoint"):
+            result = describe(*pair, *form, "--captioner", name)
+            (line,) = [line for line in result.stderr.splitlines() if line.startswith("Described by ")]
+            who = {"endpoint": "endpoint:a-vlm"}.get(name, name)
+            assert line.startswith(f"Described by {who}/"), name
+            assert result.stderr.count("\n") == 1, result.stderr
+            assert "Described by" not in result.stdout
 
 
 def test_alt_texts_of_the_describer_inside_pictures_are_told_of(
@@ -406,6 +426,44 @@ def test_a_signal_ends_the_run_in_order_and_the_same_command_goes_on(
     *_, after = json_lines(search("describe", "--library", "--json", "--catalog", place).stdout)
     assert after["described"] + after["unchanged"] == 30
     assert after["unchanged"] == report["described"]
+
+
+@pytest.mark.parametrize(
+    ("options", "left", "said"),
+    [
+        ([], 4, "the same command goes on from there."),
+        (["--again"], 4, "the same command with --limit 4 describes the rest anew."),
+        (["--again", "--limit", "3"], 1, "the same command with --limit 1 describes the rest anew."),
+        (["--again", "--limit", "2"], 0, "the same command without --again completes it."),
+    ],
+)
+def test_an_interruption_says_truly_what_goes_on(
+    describe: Search, catalog: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], left: int, said: str
+) -> None:
+    from indexer.stopping import StopSignals
+    from retrieval.captioners.describer import Describer
+
+    if options:
+        assert describe("--library").exit_code == 0
+    caption = Describer.captions
+    asked: list[str] = []
+
+    def captions(self: Describer, sights: list[Sight], **more: Any) -> list[list[str]]:
+        asked.extend(str(sight.facts.path) for sight in sights)
+        return caption(self, sights, **more)
+
+    monkeypatch.setattr(Describer, "captions", captions)
+    monkeypatch.setattr(Describer, "batch_size", 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(StopSignals, "is_set", lambda _self: len(asked) >= 2)
+        if options[-1:] == ["2"]:  # all is described, and then texts wait for their vectors
+            with Catalog(catalog) as opened, opened.state.writer() as writer:
+                add_texts(writer, [NewText("a sentence", "added")])
+        result = describe("--library", *options)
+    assert (result.exit_code, said in result.stderr) == (130, True), result.stderr
+    more = [] if not options else ["--again", "--limit", str(left)] if left else []
+    assert describe("--library", *more).exit_code == 0
+    assert len(asked) == len(set(asked)) == 2 + left
 
 
 def test_help_names_every_way_to_describe(search: Search) -> None:

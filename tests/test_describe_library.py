@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -165,6 +166,26 @@ def test_again_describes_all_anew_and_an_equal_caption_keeps_its_text(catalog: P
         assert {one.text_id for one in opened.texts.list(source="caption")} == before
 
 
+def test_again_in_parts_goes_round(catalog: Path) -> None:
+    looker = Looker(batch_size=1)
+    run(catalog, looker, limit=4)
+    run(catalog, looker, again=True, limit=4)  # the two that never were, then the oldest
+    order = [call[0] for call in looker.calls]
+    assert [set(order[:4]) & set(order[4:6]), order[6:]] == [set(), order[:2]]
+    run(catalog, looker, again=True, limit=4)
+    assert [call[0] for call in looker.calls][8:] == [*order[2:4], *order[4:6]]
+
+
+def test_again_that_failed_midway_says_how_to_describe_the_rest(catalog: Path) -> None:
+    run(catalog, Looker())
+    gone = Looker(fails=lambda call: ModelUnavailable("The endpoint is down.") if call == 3 else None)
+    with pytest.raises(ModelUnavailable, match=r"4 of 6 pictures\) is kept; .* --limit 2 describes the rest"):
+        run(catalog, gone, again=True)
+    rest = Looker()
+    run(catalog, rest, again=True, limit=2)
+    assert rest.calls == [gone.calls[2]]
+
+
 def test_both_styles_are_kept_and_only_captions_are_searched(catalog: Path) -> None:
     run(catalog, Looker())
     looker = Looker(offers=("A {} surface.",))
@@ -250,6 +271,35 @@ def test_the_describer_fills_in_where_a_model_had_nothing_to_say(catalog: Path) 
     report = run(catalog, Looker(offers=(" ",)))
     assert (report.described, report.empty, report.offered) == (6, 6, 0)
     assert run(catalog, "describer").described == 6
+
+
+def test_who_looked_is_not_told_by_a_name(catalog: Path) -> None:
+    class Namer(Looker):
+        def captions(
+            self, sights: Sequence[Sight], *, style: Style = "caption", count: int = 1
+        ) -> list[list[str]]:
+            assert all(sight.image is None for sight in sights)
+            return [["from its name"] for _ in sights]
+
+    run(catalog, Namer(id="plugin/names", sees=False))
+    assert captions(catalog) == []
+    with Catalog(catalog) as opened:
+        assert not any(one.seen for one in opened.descriptions())
+        assert not opened.describe(1, captioner=Namer(sees=False)).seen
+        assert opened.describe(1, captioner=Looker()).seen
+    # What does not look is no better than the describer, and what looks is, whatever it is called.
+    assert run(catalog, "describer").described == 6
+    assert run(catalog, Looker(id="describer/of-mine")).described == 6
+    assert run(catalog, "describer").described == 0
+    with Catalog(catalog) as opened:
+        assert all(one.seen for one in opened.descriptions())
+
+
+def test_a_copy_is_as_much_seen_as_its_picture(catalog: Path, photos: Path, index: Index) -> None:
+    run(catalog, Looker(id="describer/of-mine"))
+    (photos / "copy.png").write_bytes((photos / "red.png").read_bytes())
+    index(photos)
+    assert run(catalog, "describer").unchanged == 7
 
 
 def test_the_describer_needs_no_file(catalog: Path, photos: Path) -> None:
@@ -356,7 +406,7 @@ def test_a_picture_that_is_forgotten_meanwhile_is_left_out(catalog: Path, photos
     with Catalog(catalog) as opened, opened.state.writer() as writer:
         stale = NewDescription(1, b"other content", "a lie", 1, 1)
         gone = NewDescription(999, b"none", "a ghost", 1, 1)
-        assert put_descriptions(writer, "looker/1", "caption", [stale, gone]) == []
+        assert put_descriptions(writer, "looker/1", "caption", [stale, gone], seen=True) == []
     assert said(catalog) == {}
 
 
@@ -423,9 +473,19 @@ def test_killed_at_any_batch_the_next_run_completes_the_same(catalog: Path) -> N
 
 def test_what_cannot_be_done_is_said(catalog: Path, tmp_path: Path) -> None:
     with Catalog(catalog) as opened:
-        for wrong in ({"candidates": 0}, {"candidates": 99}, {"limit": 0}, {"style": "poem"}):
-            with pytest.raises(QueryError):
-                opened.describe_library(captioner=Looker(), **wrong)
+        mistakes: dict[str, tuple[Any, ...]] = {
+            "candidates": (0, 99, "3", None),
+            "limit": (0, "x", 2.5),
+            "style": ("poem", None),
+            "where": ({}, {"after": "2020"}, "2020"),
+            "seconds": (0, -1, float("nan"), float("inf"), "x"),
+        }
+        for name, values in mistakes.items():
+            for wrong in values:
+                with pytest.raises(QueryError):
+                    opened.describe_library(captioner=Looker(), **{name: wrong})
+        with pytest.raises(QueryError, match="Filter"):
+            list(opened.descriptions(where={"after": "2020"}))  # type: ignore[arg-type]
         with pytest.raises(QueryError, match="poem"):
             list(opened.descriptions(style="poem"))  # type: ignore[arg-type]
     with Catalog(catalog, readonly=True) as opened, pytest.raises(CatalogError, match="reading only"):

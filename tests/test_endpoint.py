@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import json
 import logging
 import os
@@ -21,12 +22,18 @@ from typing import Any
 
 import pytest
 from click.testing import Result
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
-from retrieval.captioners import endpoint, load_captioner, load_speaker, wire
+from retrieval import Catalog
+from retrieval.captioners import connection, endpoint, load_captioner, load_speaker, wire
 from retrieval.captioners.address import is_local
 from retrieval.captioners.endpoint import EndpointSpeaker
-from retrieval.errors import ImageUnreadable, ModelError, ModelUnavailable
+from retrieval.captioners.prompts import PROMPT_VERSION
+from retrieval.captioners.said import plain
+from retrieval.captioners.spoken import Spoken
+from retrieval.errors import ImageUnreadable, ModelError, ModelUnavailable, UnknownModel
 from retrieval.speech import Facts, Sight, Told, Turn
 from tests.chat_server import ChatServer, pictures, texts
 
@@ -205,9 +212,76 @@ def test_the_model_is_the_one_that_is_named(speaker: Any, monkeypatch: pytest.Mo
         assert not server.requests
         monkeypatch.delenv("SEARCH_ENDPOINT_MODEL")
         chosen = speaker(server)
-        assert chosen.note == ""
+        assert (chosen.note, chosen.id) == ("", "endpoint")
+        assert not server.requests, "a name is not worth a wait"
+        chosen.settle()
         assert chosen.id == "endpoint:llava:7b"
         assert "Asked llava:7b, one of 3 models" in chosen.note
+        assert chosen.reply([CHAT])[0].text == "A red car."
+        assert [asked.method for asked in server.requests] == ["GET", "POST"]
+        replied = speaker(server)
+        replied.reply([CHAT])
+        assert replied.id == "endpoint:llava:7b"
+
+
+def test_a_list_of_models_that_never_comes_ends_with_its_time(speaker: Any) -> None:
+    with ChatServer(stall="models") as server:
+        asked = speaker(server)
+        assert asked.id == "endpoint"
+        started = time.monotonic()
+        for ask in (lambda: asked.settle(0.2), lambda: asked.reply([CHAT], seconds=0.2)):
+            with pytest.raises(ModelError, match="said nothing within its time") as caught:
+                ask()
+            assert not isinstance(caught.value, ModelUnavailable)
+            assert asked.id == "endpoint"
+        assert time.monotonic() - started < 5
+
+
+def test_an_answer_keeps_its_time_where_the_list_of_models_never_comes(
+    catalog: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ChatServer(stall="models") as server, Catalog(catalog) as opened:
+        monkeypatch.setenv("SEARCH_ENDPOINT", server.url)
+        began = time.monotonic()
+        answer = opened.ask("What is red?", seconds=1.5)
+        assert time.monotonic() - began < 8
+    assert answer.citations
+    assert answer.answerer == "endpoint"
+    assert "by rules" in " ".join(answer.notes)
+
+
+def test_what_is_kept_of_a_model_that_was_not_named_names_it(
+    catalog: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ChatServer(models=("a-chat", "llava:7b")) as server, Catalog(catalog) as opened:
+        monkeypatch.setenv("SEARCH_ENDPOINT", server.url)
+        first = opened.describe_library(limit=1)
+        assert first.captioner == f"endpoint:llava:7b/caption-{PROMPT_VERSION}"
+        assert {one.captioner for one in opened.descriptions()} == {first.captioner}
+        opened.describe_library()
+        said = len(server.chats)
+        again = opened.describe_library()
+        assert (again.described, again.unchanged > 1, len(server.chats)) == (0, True, said)
+        server.stall = "models"
+        monkeypatch.setattr(endpoint, "LIST_SECONDS", 0.2)
+        with pytest.raises(ModelError, match="said nothing within its time"):
+            opened.describe_library()
+
+
+def test_a_name_that_no_model_has_is_refused_in_a_sentence(
+    speaker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("\udcff", "two\nlines", "\x1b[31mred", "m" * 201):
+        with pytest.raises(UnknownModel, match=r"name of a model.*SEARCH_ENDPOINT_MODEL") as caught:
+            speaker("http://127.0.0.1:1/v1", name)
+        assert name not in str(caught.value)
+        if "\udcff" not in name:
+            monkeypatch.setenv("SEARCH_ENDPOINT_MODEL", name)
+            with pytest.raises(UnknownModel, match="name of a model"):
+                speaker("http://127.0.0.1:1/v1")
+            monkeypatch.delenv("SEARCH_ENDPOINT_MODEL")
+    with ChatServer(models=("modèle/模型:7b",)) as server:
+        assert speaker(server, "modèle/模型:7b").reply([CHAT])[0].text == "A red car."
 
 
 def test_which_model_was_chosen_is_told_once_on_stderr(
@@ -222,16 +296,21 @@ def test_which_model_was_chosen_is_told_once_on_stderr(
             assert result.stderr.count("Asked llava:7b, one of 2 models there") == 1, asked
 
 
+def chosen(asked: EndpointSpeaker) -> str:
+    asked.settle()
+    return asked.id
+
+
 def test_no_model_that_cannot_chat_is_chosen_where_another_is_there(speaker: Any) -> None:
     with ChatServer(models=("nomic-embed-text:latest", "some-chat:1b", "llava-embed")) as server:
-        assert speaker(server).id == "endpoint:some-chat:1b"
+        assert chosen(speaker(server)) == "endpoint:some-chat:1b"
     with ChatServer(models=("nomic-embed-text:latest",)) as server:
-        assert speaker(server).id == "endpoint:nomic-embed-text:latest"
+        assert chosen(speaker(server)) == "endpoint:nomic-embed-text:latest"
 
 
 def test_a_model_named_like_the_key_is_none(speaker: Any) -> None:
     with ChatServer(models=(KEY, "a-chat")) as server:
-        assert speaker(server, key=KEY).id == "endpoint:a-chat"
+        assert chosen(speaker(server, key=KEY)) == "endpoint:a-chat"
 
 
 @pytest.mark.parametrize(
@@ -248,12 +327,12 @@ def test_without_a_model_to_ask_it_says_how_to_name_one(speaker: Any, models: An
 def test_a_list_of_models_is_read_no_further_than_a_reply(speaker: Any) -> None:
     rows = b'{"data": [{"id": "a-vlm"}]}'
     with ChatServer(models=b" " * (wire.MAX_BODY - 1000) + rows) as server:
-        assert speaker(server).id == "endpoint:a-vlm"
+        assert chosen(speaker(server)) == "endpoint:a-vlm"
     with (
         ChatServer(models=b" " * (wire.MAX_BODY + 200_000) + rows) as server,
         pytest.raises(ModelUnavailable, match="lists no models"),
     ):
-        _ = speaker(server).id
+        speaker(server).settle()
 
 
 def test_a_model_that_is_not_there_is_told_with_those_that_are(speaker: Any) -> None:
@@ -477,7 +556,7 @@ def test_silence_within_a_reply_keeps_what_was_said(speaker: Any) -> None:
 def test_silence_within_a_reply_is_not_borne_to_the_end_of_the_time(
     speaker: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(endpoint, "STALL_SECONDS", 0.1)
+    monkeypatch.setattr(connection, "STALL_SECONDS", 0.1)
     with ChatServer("A red car stands here.", stall="within") as server:
         started = time.monotonic()
         (reply,) = speaker(server).reply([CHAT], seconds=60)
@@ -487,7 +566,7 @@ def test_silence_within_a_reply_is_not_borne_to_the_end_of_the_time(
 
 
 def test_silence_after_a_thought_is_asked_again(speaker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoint, "STALL_SECONDS", 0.1)
+    monkeypatch.setattr(connection, "STALL_SECONDS", 0.1)
     with ChatServer("<think> hm </think> A red car.", stall="within", times=1) as server:
         assert speaker(server).reply([CHAT], seconds=20)[0].text == "A red car."
         assert len(server.chats) == 2
@@ -504,7 +583,7 @@ def test_silence_after_a_thought_is_asked_again(speaker: Any, monkeypatch: pytes
 def test_the_first_word_may_take_longer_than_a_stall(
     speaker: Any, stall: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(endpoint, "STALL_SECONDS", 0.05)
+    monkeypatch.setattr(connection, "STALL_SECONDS", 0.05)
     with ChatServer("A red car.", stall=stall) as server:
         threading.Timer(0.4, server.release).start()
         assert speaker(server).reply([CHAT], seconds=20)[0].text == "A red car."
@@ -586,7 +665,7 @@ def test_a_server_that_is_down_is_told_with_what_helps(speaker: Any) -> None:
         "built in: --answerer rules, --captioner describer"
     )
     with pytest.raises(ModelUnavailable, match="does not answer"):
-        _ = speaker(f"http://127.0.0.1:{port}/v1").id
+        speaker(f"http://127.0.0.1:{port}/v1").settle()
 
 
 NONSENSE = {
@@ -793,6 +872,80 @@ def test_a_reply_that_tells_the_key_tells_it_to_nobody(speaker: Any) -> None:
         assert speaker(server, key=KEY).reply([CHAT])[0].text == "The key is ***."
 
 
+def spelled(text: str, *cuts: int) -> bytes:
+    """A reply in pieces, cut at these places."""
+    places = [0, *cuts, len(text)]
+    pieces = [text[start:end] for start, end in itertools.pairwise(places)]
+    events = [json.dumps({"choices": [{"delta": {"content": piece}}]}) for piece in pieces]
+    return "".join(f"data: {event}\n\n" for event in [*events, "[DONE]"]).encode()
+
+
+def test_a_key_that_a_reply_tells_is_told_to_nobody_wherever_it_is_cut(speaker: Any) -> None:
+    said = f"The {KEY[:9]} key is {KEY}{KEY.upper()}\x1b[31m, not <|im_end|>{KEY[:5]}."
+    shown = f"The {KEY[:9]} key is ******, not \n{KEY[:5]}."
+    with ChatServer() as server:
+        asked = speaker(server, "tiny-vlm", key=KEY)
+        for cuts in [(cut,) for cut in range(1, len(said))] + [tuple(range(1, len(said)))]:
+            server.body = spelled(said, *cuts)
+            heard: list[str] = []
+            (reply,) = asked.reply([CHAT], on_text=heard.append)
+            assert "".join(heard) == reply.text == shown
+            assert len(heard) > 1
+
+
+def test_the_beginning_of_a_key_at_the_end_of_a_reply_is_told_to_nobody(speaker: Any) -> None:
+    with ChatServer(body=spelled(f"The key is {KEY[:-2]}")) as server:
+        heard: list[str] = []
+        (reply,) = speaker(server, key=KEY).reply([CHAT], on_text=heard.append)
+    assert "".join(heard) == reply.text == "The key is ***"
+
+
+SECRETS = ("sk-abcabcabd", "abcabdabcx", "bcabdabcx-longer")
+PARTS = ("sk-abc", "ABCabd", "abc", "x", "-longer", " ", "\n", "<|", "im", "|>", "<s>", "[IN", "ST]", "\x1b")
+PARTS += ("[31", "m", "\u202e", "\ud83d", "\udc15", "[1].", "***")
+
+
+@given(
+    st.lists(
+        st.sampled_from([*SECRETS, *PARTS]),
+        max_size=12,
+    ).map("".join),
+    st.data(),
+)
+def test_in_pieces_or_whole_the_same_is_shown(said: str, data: st.DataObject) -> None:
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(said)), max_size=8)))
+    spoken = Spoken(SECRETS)
+    told = [spoken.feed(said[start:end]) for start, end in itertools.pairwise([0, *cuts, len(said)])]
+    shown = "".join([*told, spoken.end()])
+    whole = Spoken(SECRETS)
+    assert shown == whole.feed(said) + whole.end()
+    assert shown == shown.strip()
+    assert not any(secret.lower() in shown.lower() for secret in SECRETS)
+    shown.encode("utf-8")
+    cleaned = plain(wire.whole(said)).strip()
+    if not any(secret[:8].lower() in cleaned.lower() for secret in SECRETS):
+        assert shown == cleaned
+
+
+@pytest.mark.parametrize(
+    "said", ["\x1b[IN", "\x1b[INST] a", "<|a [INST]", "<|a [INST]|> b", "<|[IN|>ST]", "\ud83d\udc15"]
+)
+def test_marks_that_lie_over_each_other_are_cut_as_in_the_whole(said: str) -> None:
+    for cut in range(len(said) + 1):
+        spoken = Spoken([])
+        assert (
+            spoken.feed(said[:cut]) + spoken.feed(said[cut:]) + spoken.end()
+            == plain(wire.whole(said)).strip()
+        )
+
+
+def test_nothing_is_held_back_that_cannot_be_a_mark_or_a_key() -> None:
+    spoken = Spoken([KEY])
+    told = [spoken.feed(piece) for piece in ("A red", " car", " <1 m [2", "] sk", "ates by.", " 3 <")]
+    assert told == ["A red", " car", " <1 m [2", "]", " skates by.", " 3"]
+    assert spoken.end() == " <"
+
+
 def test_a_key_that_is_but_a_word_is_no_secret_in_a_reply(speaker: Any) -> None:
     with ChatServer("None of the cars is empty, none.") as server:
         for key in ("none", "EMPTY", "Red"):
@@ -820,7 +973,7 @@ def test_a_missing_or_wrong_key_names_its_variable(speaker: Any) -> None:
             speaker(server, "tiny-vlm", key="wrong").reply([CHAT])
         assert len(server.chats) == 1  # nor is it tried again
         with pytest.raises(ModelUnavailable, match="SEARCH_ENDPOINT_KEY"):
-            _ = speaker(server, key="wrong").id
+            speaker(server, key="wrong").settle()
 
 
 @pytest.mark.parametrize("key", ["two words", "line\nend", "schlüssel"])
@@ -986,7 +1139,7 @@ def test_an_address_that_cannot_be_sent_to_is_told_like_one_that_is_down(speaker
         speaker("http://[v1.x]/v1", "m", key=KEY).reply([CHAT])
     assert caught.value.__context__ is None
     with pytest.raises(ModelUnavailable, match="does not answer"):
-        _ = speaker("http://[v1.x]/v1").id
+        speaker("http://[v1.x]/v1").settle()
 
 
 def test_without_an_endpoint_it_says_how_to_set_one_up() -> None:

@@ -228,9 +228,9 @@ class Fading:
         self,
         chats: Sequence[Chat],
         *,
-        max_tokens: int,  # noqa: ARG002
-        seconds: float | None = None,  # noqa: ARG002
-        on_text: Callable[[str], None] | None = None,  # noqa: ARG002
+        max_tokens: int,
+        seconds: float | None = None,
+        on_text: Callable[[str], None] | None = None,
     ) -> list[Reply]:
         self._left -= len(chats)
         if self._left < 0:
@@ -243,7 +243,7 @@ def test_one_model_answers_all_questions_and_what_was_judged_outlives_it(
 ) -> None:
     made: list[Fading] = []
 
-    def load(spec: str | None) -> SpeakingAnswerer:  # noqa: ARG001
+    def load(spec: str | None) -> SpeakingAnswerer:
         made.append(Fading(replies=1))
         return SpeakingAnswerer(made[-1])
 

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from PIL import Image
+from sqlalchemy import update
 
 from retrieval import Catalog
+from retrieval.db.circumstances import circumstances
+from retrieval.db.schema import Image as ImageRow
 from retrieval.db.texts import OCR
 from retrieval.db.texts_writes import NewText, add_texts
 from retrieval.encoders.classes import TOP, Posterior, pack
@@ -185,11 +188,20 @@ def test_time_place_and_camera_come_from_the_row(
 
 
 def test_a_maker_that_the_model_repeats_is_said_once(opened: Catalog) -> None:
-    with opened.state.writer() as writer, writer.transaction() as connection:
-        connection.exec_driver_sql(
-            "UPDATE images SET camera_make = 'EASTMAN KODAK', camera_model = 'KODAK LS743'"
-        )
-    assert every(opened)["red"].camera == "EASTMAN KODAK LS743"
+    for make, model, name in (
+        ("EASTMAN KODAK", "KODAK LS743", "EASTMAN KODAK LS743"),
+        ("Leica", "LEICA", "LEICA"),
+        ("Sony", "SonyA7", "SonyA7"),
+        ("Nikon", " D90 ", "Nikon D90"),
+        ("Nikon", None, "Nikon"),
+        (None, "D90", "D90"),
+        (" ", "", None),
+    ):
+        with opened.state.writer() as writer, writer.transaction() as connection:
+            connection.execute(update(ImageRow).values(camera_make=make, camera_model=model))
+        assert every(opened)["red"].camera == name
+        with opened.state.snapshot() as reader:
+            assert {row.camera for row in circumstances(reader, [1, 2])} == {name}
 
 
 def test_unknown_ids_are_left_out_and_missing_pictures_are_not(

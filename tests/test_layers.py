@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import ROOT
 
 LAYERS = [
-    {"retrieval.types", "retrieval.errors", "retrieval.speech"},
+    {"retrieval.types", "retrieval.errors", "retrieval.speech", "retrieval.english"},
     {
         "retrieval.checkpoints",
         "retrieval.registry",
@@ -81,7 +81,7 @@ HOMES = {
         "retrieval/captioners/local",
         "retrieval/rerankers/blip_itm.py",
     ),
-    "httpx2": ("retrieval/captioners/endpoint.py",),
+    "httpx2": ("retrieval/captioners/connection.py",),
     "langchain_core": ("retrieval/integrations/langchain.py",),
     "llama_index": ("retrieval/integrations/llama_index.py",),
     "mcp": ("retrieval/mcp",),

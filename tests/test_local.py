@@ -94,11 +94,45 @@ def test_short_names_stand_for_repositories_and_the_small_one_is_the_default() -
     assert known.repository("./small") == "./small"
 
 
-def test_memory_needs_follow_from_the_number_of_weights() -> None:
-    classic = known.KNOWN[-1]
-    assert known.shown_bytes(classic.needs("float32")) == "28.2 GB"
-    assert known.shown_bytes(classic.needs("float16")) == "14.1 GB"
-    assert known.shown_bytes(663_000) == "0.7 MB"
+def test_bytes_are_shown_in_their_unit() -> None:
+    assert [known.shown_bytes(count) for count in (28_240_000_000, 663_000, 4000)] == [
+        "28.2 GB", "0.7 MB", "4 KB",
+    ]  # fmt: skip
+
+
+def test_a_known_model_that_fits_nowhere_is_not_even_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched: list[str] = []
+
+    def fetch(name: str, use: Any) -> Any:
+        fetched.append(name)
+        raise ModelUnavailable(f"{name} would be fetched, for {use.extra}")
+
+    monkeypatch.setattr(hub, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(speaker.checkpoints, "fetch", fetch)
+    monkeypatch.setattr(opening, "free_memory", lambda _: 3_000_000_000)
+    monkeypatch.setattr(opening, "choices", lambda _: [torch.float32])
+    model = load_speaker("local:classic")
+    for ask in (lambda: model.id, lambda: one(model, RED, "what?")):
+        with pytest.raises(
+            ModelUnavailable, match=r"not fetched: its weights alone take 28\.2 GB .* 3\.0 GB .*local:small"
+        ):
+            ask()
+    assert not fetched
+    for spec in ("local:small", "local:somebody/else"):
+        with pytest.raises(ModelUnavailable, match="would be fetched"):
+            _ = load_speaker(spec).id
+    assert len(fetched) == 2
+
+
+@pytest.mark.parametrize("seconds", [None, 30.0])
+def test_a_model_that_only_pads_has_said_nothing(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, seconds: float | None
+) -> None:
+    monkeypatch.setattr(speaker, "say", lambda *_, **__: [saying.Said([], False)])
+    with pytest.raises(ModelError, match=r"said nothing.*local:small.*--captioner describer"):
+        one(LocalSpeaker(str(tiny())), RED, "what?", seconds=seconds)
 
 
 @pytest.mark.parametrize("spec", ["local", "local:better", "blip"])

@@ -57,6 +57,14 @@ def test_the_reader_knows_every_revision() -> None:
     assert tuple(reversed([script.revision for script in scripts.walk_revisions()])) == reader.REVISIONS
 
 
+def test_every_revision_leads_forward_only() -> None:
+    scripts = ScriptDirectory(str(migrate.scripts()))
+    ways = [
+        (hasattr(one.module, "upgrade"), hasattr(one.module, "downgrade")) for one in scripts.walk_revisions()
+    ]
+    assert ways == [(True, False)] * len(reader.REVISIONS)
+
+
 def test_failed_upgrade_leaves_nothing_behind(location: Location, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("power cut")

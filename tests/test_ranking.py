@@ -236,6 +236,22 @@ def test_filters_hold_for_pictures_and_sums(catalog: Path, photos: Path) -> None
         assert set(names(found)) == {"red-again.jpg", "white.png"}
 
 
+def test_the_name_that_a_person_gave_a_folder_finds_what_is_in_it(
+    tmp_path: Path, index: Callable[..., IndexReport]
+) -> None:
+    for number in range(10):
+        draw(
+            tmp_path / "library" / ("Lisbon 2023" if number < 2 else "misc") / f"{number}.png",
+            "red",
+            mark=number,
+        )
+    index(tmp_path / "library")
+    with Catalog(tmp_path / "catalog") as opened:
+        for asked in ("lisbon", "Lisbon 2023", "2023"):
+            assert names(opened.search(asked)) == ["0.png", "1.png"]
+        assert names(opened.search("7.png", limit=1)) == ["7.png"]
+
+
 # What must not depend on how many are asked for, or on what else there is
 
 

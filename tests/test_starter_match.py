@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from retrieval.encoders import classes
 from retrieval.encoders.classes import (
     CLASSES,
     TOP,
@@ -196,6 +197,19 @@ def test_words_of_the_query_name_classes() -> None:
     # The colour is judged by its pixels, and must not make a red fox half a red car.
     assert stage.class_words("red car").tolist() == stage.class_words("car").tolist()
     assert not stage.class_words("").any()
+
+
+def test_what_a_text_fits_is_worked_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(classes, "KEPT_FITS", 2)
+    stage = ClassStage()
+    queries = np.eye(3, 384, dtype=np.float32)
+    first = stage.class_fits(queries[0])
+    assert stage.class_fits(queries[0].copy()) is first
+    assert not first.flags.writeable
+    assert (stage.class_fits(queries[1]) != first).any()
+    stage.class_fits(queries[2])
+    assert stage.class_fits(queries[0]) is not first, "of more texts, only the latest are kept"
+    np.testing.assert_array_equal(stage.class_fits(queries[0]), first)
 
 
 @pytest.mark.parametrize("count", [0, 1, 5, 20, 300, 100_000])

@@ -9,20 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.answers.citing import sentences
-from retrieval.answers.periods import easter
-from retrieval.answers.times import find_times
-from retrieval.answers.wording import (
-    counted,
-    joined,
-    many,
-    period_words,
-    plain,
-    quoted,
-    single,
-    span_words,
-    with_article,
-)
+from retrieval.answers.checks.citing import sentences
+from retrieval.answers.telling.wording import plain, quoted
+from retrieval.answers.understanding.periods import easter
+from retrieval.answers.understanding.times import find_times
+from retrieval.english.days import period_words, span_words
+from retrieval.english.nouns import counted, listed, many, single, with_article
 
 TODAY = dt.date(2024, 5, 15)  # a Wednesday
 Ends = tuple[str | None, str | None]
@@ -163,7 +155,7 @@ def test_a_time_begins_before_it_ends_on_any_day(today: dt.date, text: str) -> N
 
 
 def test_lists_and_numbers_are_said_as_people_say_them() -> None:
-    assert [joined(list("abc")[:count]) for count in range(4)] == ["", "a", "a and b", "a, b and c"]
+    assert [listed(list("abc")[:count]) for count in range(4)] == ["", "a", "a and b", "a, b and c"]
     assert [counted(n, "picture") for n in (0, 1, 1204)] == ["0 pictures", "1 picture", "1,204 pictures"]
 
 

@@ -124,25 +124,3 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("texts", schema=None) as batch_op:
         batch_op.create_index("ix_texts_image_id", ["image_id"], unique=False)
-
-
-def downgrade() -> None:
-    with op.batch_alter_table("texts", schema=None) as batch_op:
-        batch_op.drop_index("ix_texts_image_id")
-
-    op.drop_table("texts")
-    with op.batch_alter_table("embeddings", schema=None) as batch_op:
-        batch_op.drop_index("ix_embeddings_encoder_id_generation")
-
-    op.drop_table("embeddings")
-    op.drop_table("roots")
-    with op.batch_alter_table("images", schema=None) as batch_op:
-        batch_op.drop_index("ix_images_taken_at")
-        batch_op.drop_index("ix_images_size")
-        batch_op.drop_index("ix_images_missing_at")
-        batch_op.drop_index("ix_images_latitude")
-        batch_op.drop_index("ix_images_content_hash")
-
-    op.drop_table("images")
-    op.drop_table("failures")
-    op.drop_table("encoders")

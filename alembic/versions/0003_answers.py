@@ -24,6 +24,7 @@ def upgrade() -> None:
         sa.Column("image_id", number, nullable=False),
         sa.Column("style", sa.String(16), nullable=False),
         sa.Column("captioner", sa.String(255), nullable=False),
+        sa.Column("seen", sa.Boolean(), nullable=False),
         sa.Column("text", sa.Text(), nullable=True),
         sa.Column("offered", number, nullable=False),
         sa.Column("kept", number, nullable=False),

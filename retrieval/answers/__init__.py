@@ -40,7 +40,7 @@ def load_answerer(spec: str | None = None) -> Answerer:
     if spec in (None, "", "auto"):
         spec = "endpoint" if config.endpoint() else RULES
     if spec == RULES:
-        from retrieval.answers.rules import RuleAnswerer
+        from retrieval.answers.telling.rules import RuleAnswerer
 
         return RuleAnswerer()
     from retrieval.answers.speaking import SpeakingAnswerer
@@ -64,6 +64,7 @@ def ask(
     check: bool = True,
     progress: Progress | None = None,
     on_text: Callable[[str], None] | None = None,
+    on_answer: Callable[[Answer], None] | None = None,
 ) -> Answer:
     """Answer a question about the library; see `Catalog.ask`."""
     from dataclasses import replace
@@ -91,10 +92,14 @@ def ask(
     notes = answer.notes
     if inquiry.examples and not thinker.sees:
         notes = (*notes, UNSHOWN)
+    answer = replace(answer, notes=notes, html=_drawn)
+    if on_answer is not None:
+        on_answer(answer)
     if keep:
-        note = kept(state, Past(text, answer.text, plan), wanted, goes_on=follow_up)
+        cited = tuple(citation.image_id for citation in answer.citations)
+        note = kept(state, Past(text, answer.text, plan, cited), wanted, goes_on=follow_up)
         notes = (*notes, note) if note else notes
-    return replace(answer, notes=notes, html=_drawn)
+    return replace(answer, notes=notes)
 
 
 def evidence(state: State, answer: Answer) -> list[Explanation]:

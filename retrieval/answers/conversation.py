@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, cast, get_args
 
-from retrieval.answers.shapes import Kind, Past, Plan, Search, Which
+from retrieval.answers.shapes import Apart, Kind, Past, Plan, Search, Task, Which
 from retrieval.db.turns import turns
 from retrieval.errors import QueryError, RetrievalError
 from retrieval.query.filters import Filter
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 REMEMBERED = 6
 """Turns of the conversation that a new question is understood by."""
 LIMITS = "limits"
+CITED = "cited"
 
 
 def recalled(state: State) -> tuple[tuple[Past, ...], Filter]:
@@ -26,7 +27,9 @@ def recalled(state: State) -> tuple[tuple[Past, ...], Filter]:
         rows = turns(state.reader, REMEMBERED)
     if not rows:
         raise QueryError("There is no conversation to go on with yet. Ask first: search ask QUESTION")
-    past = tuple(Past(row.question, row.answer, plan_of(row.plan)) for row in rows)
+    past = tuple(
+        Past(row.question, row.answer, plan_of(row.plan), _numbers(row.plan.get(CITED))) for row in rows
+    )
     return past, filter_of(rows[-1].plan.get(LIMITS))
 
 
@@ -37,7 +40,8 @@ def kept(state: State, past: Past, where: Filter, *, goes_on: bool) -> str:
     try:
         plan = {} if past.plan is None else plan_row(past.plan)
         with state.writer() as writer:
-            keep(writer, past.question, past.answer, {**plan, LIMITS: filter_row(where)}, goes_on=goes_on)
+            row = {**plan, LIMITS: filter_row(where), CITED: list(past.cited)}
+            keep(writer, past.question, past.answer, row, goes_on=goes_on)
     except RetrievalError as error:
         return f"The next question cannot go on from this one, which was not kept: {error}"
     return ""
@@ -50,7 +54,16 @@ def plan_row(plan: Plan) -> dict[str, Any]:
         "subject": plan.subject,
         "which": plan.which,
         "by": plan.by,
-        "searches": [{"words": search.words, "where": filter_row(search.where)} for search in plan.searches],
+        "searches": [
+            {
+                "words": search.words,
+                "where": filter_row(search.where),
+                **({"without": list(search.without)} if search.without else {}),
+            }
+            for search in plan.searches
+        ],
+        **({"task": plan.task.as_dict()} if plan.task else {}),
+        **({"pictures": list(plan.pictures)} if plan.pictures else {}),
     }
 
 
@@ -64,12 +77,37 @@ def plan_of(row: Mapping[str, Any]) -> Plan | None:
     return Plan(
         kind=cast("Kind", kind),
         searches=tuple(
-            Search(str(search.get("words", "")), filter_of(search.get("where"))) for search in searches
+            Search(
+                str(search.get("words", "")), filter_of(search.get("where")), _texts(search.get("without"))
+            )
+            for search in searches
         ),
         subject=str(row.get("subject", "")),
         which=which,
         by=str(row.get("by", "rules")),
+        task=_task(row.get("task")),
+        pictures=_numbers(row.get("pictures")),
     )
+
+
+def _task(row: object) -> Task | None:
+    if not isinstance(row, dict) or row.get("way") not in get_args(Apart):
+        return None
+    number = row.get("number", 0)
+    return Task(
+        cast("Apart", row["way"]),
+        str(row.get("word", "")),
+        number if isinstance(number, int) else 0,
+        str(row.get("unit", "")),
+    )
+
+
+def _numbers(row: object) -> tuple[int, ...]:
+    return tuple(one for one in row if isinstance(one, int)) if isinstance(row, list) else ()
+
+
+def _texts(row: object) -> tuple[str, ...]:
+    return tuple(str(text) for text in row) if isinstance(row, list) else ()
 
 
 def filter_row(where: Filter) -> dict[str, Any]:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from retrieval.answers.checking import Checked, cited, filtered, judged
-from retrieval.answers.citing import says_nothing
+from retrieval.answers.checks.checking import Checked, cited, filtered, judged
+from retrieval.answers.checks.citing import says_nothing
 from retrieval.answers.looking import opened
-from retrieval.answers.phrases import about
+from retrieval.answers.telling.phrases import about
+from retrieval.answers.telling.wording import quoted
 from retrieval.answers.thinking import LEAST_SECONDS
-from retrieval.answers.wording import counted, quoted
+from retrieval.answers.understanding.negation import borne_out, statements
+from retrieval.english.nouns import counted
 from retrieval.errors import ModelError
 from retrieval.speech import Sight
 
 if TYPE_CHECKING:
+    from retrieval.answers.checks.citing import Sentence
     from retrieval.answers.shapes import Finding, Plan
     from retrieval.answers.thinking import Thinking
     from retrieval.fitting import Fitting
@@ -77,7 +81,7 @@ def checked(thinking: Thinking, plan: Plan, draft: str, telling: Sequence[Findin
         return found
 
     verdicts = judged(kept, facts, subject=subject, least=lambda: fitting.least, matcher=fitting, model=model)
-    result = filtered(kept, verdicts, subject)
+    result = _without_orphans(kept, filtered(kept, verdicts, subject))
     result.uncited = uncited
     if result.unchecked:
         thinking.notes.append(_unchecked(result.unchecked, in_time=not fitting.late))
@@ -103,6 +107,36 @@ def checked(thinking: Thinking, plan: Plan, draft: str, telling: Sequence[Findin
         data["unchecked"] = result.unchecked
     thinking.step("check", f"{', '.join(part for part in parts if part)}.", begun, data)
     return result
+
+
+def _without_orphans(kept: Sequence[Sentence], result: Checked) -> Checked:
+    """The result without where and when of pictures of which nothing else is left."""
+    told, left = _spoken_of(kept), _spoken_of(result.sentences)
+    gone = told - left
+    if not gone:
+        return result
+    sentences: list[Sentence] = []
+    for sentence in result.sentences:
+        if _only_taken(sentence):
+            parts = [
+                part.citing([number for number in part.cites if number not in gone])
+                for part in sentence.parts
+            ]
+            now, lost = sentence.keeping(parts)
+            result.dropped += [f"{words} (nothing else is left of it)" for words in lost]
+            sentences += [] if now is None else [now]
+        else:
+            sentences.append(sentence)
+    return replace(result, sentences=sentences)
+
+
+def _spoken_of(sentences: Sequence[Sentence]) -> set[int]:
+    """The pictures of which more is said than where and when they were taken."""
+    return {number for sentence in sentences if not _only_taken(sentence) for number in sentence.cites}
+
+
+def _only_taken(sentence: Sentence) -> bool:
+    return sentence.plain.startswith("Taken ")
 
 
 def _unchecked(said: Sequence[str], *, in_time: bool) -> str:
@@ -134,10 +168,14 @@ class _Matcher:
         return self._fitting.least
 
     def __call__(self, claims: Sequence[tuple[int, str]]) -> list[float | None]:
-        pairs = [(self._ids[number], text) for number, text in claims]
+        pairs = [(self._ids[number], part) for number, text in claims for part in statements(text)]
         left = self._thinking.left
         end = time.monotonic() + max(LEAST_SECONDS, left if self._thinking.by_rules else left * MATCHER_SHARE)
-        found = self._compared(pairs, end)
+        chances = dict(zip(pairs, self._compared(pairs, end), strict=True))
+        found = [
+            borne_out(text, lambda part, image_id=self._ids[number]: chances.get((image_id, part)))  # type: ignore[misc]
+            for number, text in claims
+        ]
         self.late = None in found and time.monotonic() >= end
         return found
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from retrieval.answers.phrases import pictures
-from retrieval.answers.wording import plain
+from retrieval.answers.telling.phrases import pictures
+from retrieval.answers.telling.wording import plain
 from retrieval.db import reads
 from retrieval.errors import ImageError
 from retrieval.speech import Sight

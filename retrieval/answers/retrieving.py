@@ -12,7 +12,7 @@ from retrieval.query.terms import Query
 
 if TYPE_CHECKING:
     from retrieval.answers.limits import Limits
-    from retrieval.answers.shapes import Inquiry, Search
+    from retrieval.answers.shapes import Inquiry, Plan, Search
     from retrieval.protocols import Progress
     from retrieval.state import State
     from retrieval.types import Hit
@@ -49,11 +49,12 @@ def searched(state: State, inquiry: Inquiry, search: Search, way: Way) -> tuple[
     if not limits.possible:
         return Found(), limits
     if not search.words.strip():
-        return _listed(state, limits), limits
+        listed = _listed(state, limits)
+        return (_less(state, listed, search, limits) if search.without else listed), limits
     from retrieval.asking import DATED, Asked
     from retrieval.asking import search as ask
 
-    query = Query.text(search.words).checked()
+    query = search.query.checked()
     asked = Asked(
         limit=max(way.limit, DATED) if limits.also else way.limit,
         where=limits.where,
@@ -72,6 +73,15 @@ def searched(state: State, inquiry: Inquiry, search: Search, way: Way) -> tuple[
     return Found(chances, closest, hits.cutoff, list(hits.notes)), limits
 
 
+def with_anything(state: State, plan: Plan) -> Plan:
+    """The plan itself, or where no picture passes its filters, what it has instead."""
+    if plan.instead is None:
+        return plan
+    with state.snapshot() as reader:
+        some = any(passing(reader, search.where).size for search in plan.searches)
+    return plan if some else plan.instead
+
+
 def _listed(state: State, limits: Limits) -> Found:
     """Every picture that passes, the latest first."""
     if any(part.tags for part in limits.every):
@@ -82,23 +92,42 @@ def _listed(state: State, limits: Limits) -> Found:
         if limits.also:
             allowed = set(passing(reader, limits.also).tolist())
             ids = [image_id for image_id in ids if image_id in allowed]
-        times = {row.image_id: row.taken_at or "" for row in circumstances(reader, ids)}
-    ordered = sorted(ids, key=lambda image_id: (times.get(image_id, ""), -image_id), reverse=True)
+        times = {row.image_id: (row.dated, row.taken_at or "") for row in circumstances(reader, ids)}
+    # The time of a file is none of the picture: what is copied today is not the newest.
+    ordered = sorted(ids, key=lambda image_id: (times.get(image_id, (False, "")), -image_id), reverse=True)
     return Found(dict.fromkeys(ordered, 1.0))
+
+
+def _less(state: State, listed: Found, search: Search, limits: Limits) -> Found:
+    """A plain list without what shows something: what is left is as likely as that it is not there."""
+    from retrieval.asking import DATED, Asked
+    from retrieval.asking import search as ask
+
+    chances, notes, cutoff = dict(listed.chances), list[str](), 0.0
+    for words in search.without:
+        asked = Asked(limit=DATED, where=limits.where, min_match=0.0)
+        hits = ask(state, Query.text(words).checked(), asked)
+        shown = {hit.image_id: hit.match for hit in hits}
+        unseen = min(shown.values(), default=0.0) if len(shown) >= DATED else 0.0
+        for image_id in chances:
+            chances[image_id] *= 1 - shown.get(image_id, unseen)
+        cutoff, notes = state.encoder(state.active()).cutoff, [*notes, *hits.notes]
+    kept = {image_id: chance for image_id, chance in chances.items() if chance >= cutoff}
+    return Found(kept, [], float(cutoff), notes)
 
 
 def joined(parts: Sequence[tuple[Search, Found]]) -> Found:
     """All that was found, the best chance of each picture counting.
 
-    Beside searches for something, one without words only widens: what it lists comes last.
+    Beside searches for something, one that asks for nothing only widens: what it lists comes last.
     """
     if len(parts) == 1:
         return parts[0][1]
-    worded = [found for search, found in parts if search.words.strip()]
+    worded = [found for search, found in parts if search.asks]
     cutoff = max((found.cutoff for found in worded), default=0.0)
     chances: dict[int, float] = {}
     for search, found in parts:
-        widens = bool(worded) and not search.words.strip()
+        widens = bool(worded) and not search.asks
         for image_id, chance in found.chances.items():
             chance = cutoff if widens else chance
             chances[image_id] = max(chance, chances.get(image_id, 0.0))

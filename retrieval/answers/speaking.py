@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast, get_args
 
-from retrieval.answers.planning import plan_by_rules
 from retrieval.answers.shapes import Finding, Kind, Plan, Search, Which
+from retrieval.answers.understanding.planning import plan_by_rules
 from retrieval.captioners.prompts import (
     NOTHING,
     agreed_in,
@@ -80,7 +81,7 @@ class SpeakingAnswerer:
         except (ModelError, QueryError) as error:
             plan = plan_by_rules(inquiry)
             note = f"The plan of {self.id} could not be used ({error}), so rules made one."
-            return Plan(plan.kind, plan.searches, plan.subject, plan.which, plan.by, (*plan.notes, note))
+            return replace(plan, notes=(*plan.notes, note))
 
     def look(self, inquiry: Inquiry, plan: Plan, sights: Sequence[Sight]) -> list[Finding]:  # noqa: ARG002
         chats = [look_chat(inquiry.question, sight, inquiry.examples) for sight in sights]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from retrieval.answers.rules import RuleAnswerer
+from retrieval.answers.telling.rules import RuleAnswerer
 from retrieval.errors import ModelError
 from retrieval.types import Step
 

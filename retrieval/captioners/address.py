@@ -6,6 +6,7 @@ import base64
 import ipaddress
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
@@ -39,19 +40,23 @@ class Address:
     secrets: tuple[str, ...] = field(default=(), repr=False)
     """What must not be shown, the longest first."""
 
-    def redacted(self, text: str, *, least: int = 0) -> str:
-        """Text without the secrets; those shorter than `least` are left."""
-        for secret in self.secrets:
-            if len(secret) >= least:
-                spelling = re.IGNORECASE if len(secret) >= LONG else re.NOFLAG
-                text = re.sub(re.escape(secret), HIDDEN, text, flags=spelling)
-        return text
+    def redacted(self, text: str) -> str:
+        """Text without the secrets."""
+        return hidden(text, self.secrets)
 
     @property
     def note(self) -> str:
         if self.local:
             return ""
         return f"Pictures are sent to {self.host}{'' if self.encrypted else ', unencrypted'}."
+
+
+def hidden(text: str, secrets: Iterable[str]) -> str:
+    """Text without `secrets`, of which the longest come first."""
+    for secret in secrets:
+        spelling = re.IGNORECASE if len(secret) >= LONG else re.NOFLAG
+        text = re.sub(re.escape(secret), HIDDEN, text, flags=spelling)
+    return text
 
 
 def address() -> Address:

@@ -48,7 +48,7 @@ DRAWS = 2
 
 def load_blip(rest: str) -> BlipCaptioner:
     """The captioner of a repository's name or a folder; BLIP's base model without any."""
-    return BlipCaptioner(rest or BLIP.repo)
+    return BlipCaptioner(rest or BLIP)
 
 
 class BlipCaptioner:
@@ -151,8 +151,7 @@ class BlipCaptioner:
 
     def _fetched(self) -> checkpoints.Checkpoint:
         if self._checkpoint is None:
-            with quiet():
-                self._checkpoint = checkpoints.fetch(self._name, BLIP_USE)
+            self._checkpoint = checkpoints.fetch(self._name, BLIP_USE)
         return self._checkpoint
 
     def _parts(self) -> tuple[Any, Any]:

@@ -6,8 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from retrieval.captioners import phrases
 from retrieval.captioners.scenes import Part, Scene, read_scene
+from retrieval.english.certainty import HEDGES
+from retrieval.english.days import day_of, day_words
+from retrieval.english.file_names import said_by
+from retrieval.english.nouns import article_for, capital, listed
+from retrieval.english.quoting import cut, quoted, visible
 from retrieval.errors import UnknownModel
 
 if TYPE_CHECKING:
@@ -18,7 +22,6 @@ NOTE = (
     "Written by the built-in describer from tags, texts and metadata; it is not a vision-language model. "
     "To have one look at the picture: search describe IMAGE --captioner local"
 )
-BANDS = ("", "probably ", "perhaps ")
 UNKNOWN = "What it shows is not known: no tag is sure enough"
 ALT_CHARS = 150
 QUOTE_CHARS, SEEN_CHARS, WORD_CHARS = 200, 80, 60
@@ -27,7 +30,6 @@ NO_ALT = ("://", "www.")
 """A text with an address in it comes from a shop or an archive, and is not to be read out."""
 CAPTION = "caption"
 """The source of what captioners said: none is to quote another, or itself."""
-MONTHS = "January February March April May June July August September October November December"
 
 
 class Describer:
@@ -77,19 +79,23 @@ def _variants(scene: Scene) -> Iterator[Scene]:
 
 def _caption(facts: Facts, scene: Scene) -> str:
     """All that is known, what people said of the picture first."""
-    sentences = [f"Its description says: {quoted(text)}." for text in _told(facts)[:MOST_QUOTES]]
+    sentences = [f"Its description says: {quoted(text, QUOTE_CHARS)}." for text in _told(facts)[:MOST_QUOTES]]
     shown = _shown(scene, _seen(facts), numbers=True) or ("" if sentences or scene.tagged else UNKNOWN)
     around = _around(facts)
     if shown or around:
         sentences.append(_sentence("; ".join(part for part in (shown, around) if part)))
     if scene.tagged:
-        sentences.append(f"Tagged {phrases.listed([quoted(tag, WORD_CHARS) for tag in scene.tagged])}.")
-    if facts.keywords:
-        words = [quoted(word, WORD_CHARS) for word in facts.keywords[:MOST_KEYWORDS]]
+        sentences.append(f"Tagged {listed([quoted(tag, WORD_CHARS) for tag in scene.tagged])}.")
+    if words := _keywords(facts):
         sentences.append(f"Keywords: {', '.join(words)}.")
+    called = "" if facts.path is None else said_by(visible(facts.path.stem))
+    if called:
+        sentences.append(f"Its file is called {quoted(called, WORD_CHARS)}.")
     if facts.fits:
         best = facts.fits[0]
-        sentences.append(f"Of the texts of the library, {quoted(best.text)} fits best ({best.match:.2f}).")
+        sentences.append(
+            f"Of the texts of the library, {quoted(best.text, QUOTE_CHARS)} fits best ({best.match:.2f})."
+        )
     return " ".join(sentences)
 
 
@@ -106,9 +112,10 @@ def _alt(facts: Facts, scene: Scene) -> str:
         if shown and len(shown) <= ALT_CHARS:
             return shown
     if scene.tagged:
-        return cut(f"Tagged {phrases.listed([quoted(tag, WORD_CHARS) for tag in scene.tagged])}.", ALT_CHARS)
-    day = f" on {_spoken(facts.taken_at)}" if facts.taken_at else ""
-    where = f" near {cut(plain(facts.place), WORD_CHARS)}" if facts.place else ""
+        return cut(f"Tagged {listed([quoted(tag, WORD_CHARS) for tag in scene.tagged])}.", ALT_CHARS)
+    taken = day_of(facts.taken_at or "")
+    day = f" on {day_words(taken)}" if taken is not None else ""
+    where = f" near {cut(visible(facts.place), WORD_CHARS)}" if facts.place else ""
     return f"A photo taken{where}{day}; what it shows is not known." if day or where else ""
 
 
@@ -142,7 +149,7 @@ def _either(parts: Sequence[Part], numbers: bool) -> str:
 def _said(part: Part, numbers: bool) -> str:
     # What a person said is no estimate.
     number = f" ({min(part.confidence, 0.99):.2f})" if numbers and part.confidence < 1 else ""
-    return f"{BANDS[part.band]}{part.words}{number}"
+    return f"{HEDGES[part.band]}{part.words}{number}"
 
 
 def _around(facts: Facts) -> str:
@@ -150,49 +157,31 @@ def _around(facts: Facts) -> str:
     parts = []
     if facts.taken_at:
         parts.append(facts.taken_at[:10])
-    if facts.place and plain(facts.place):
-        parts.append(f"near {cut(plain(facts.place), WORD_CHARS)}")
-    if facts.camera and plain(facts.camera):
-        parts.append(f"with {phrases.with_article(cut(plain(facts.camera), WORD_CHARS))}")
+    if facts.place and visible(facts.place):
+        parts.append(f"near {cut(visible(facts.place), WORD_CHARS)}")
+    if facts.camera and visible(facts.camera):
+        camera = cut(visible(facts.camera), WORD_CHARS)
+        parts.append(f"with {article_for(camera)} {camera}")
     return f"taken {' '.join(parts)}" if parts else ""
 
 
 def _told(facts: Facts) -> list[str]:
     """What people said of the picture, each text once."""
-    texts = (plain(told.text) for told in facts.told if told.source != CAPTION)
+    texts = (visible(told.text) for told in facts.told if told.source != CAPTION)
     return list(dict.fromkeys(text for text in texts if text))
 
 
+def _keywords(facts: Facts) -> list[str]:
+    """Keywords as they are told, each once: some programs keep a long one a second time, cut short."""
+    words = [quoted(word, WORD_CHARS) for word in facts.keywords if visible(word)]
+    return list(dict.fromkeys(words))[:MOST_KEYWORDS]
+
+
 def _seen(facts: Facts) -> str:
-    return plain(facts.seen)
-
-
-def _spoken(taken_at: str) -> str:
-    """2023-07-02T… as 2 July 2023."""
-    year, month, day = taken_at[:10].split("-")
-    return f"{int(day)} {MONTHS.split()[int(month) - 1]} {year}"
+    return visible(facts.seen)
 
 
 def _sentence(text: str) -> str:
     if not text:
         return ""
-    return text[0].upper() + text[1:] + ("" if text.endswith((".", "!", "?", "…")) else ".")
-
-
-def quoted(text: str, most: int = QUOTE_CHARS) -> str:
-    """Somebody else's words: cleaned, cut, and in quotes that they cannot close."""
-    inner = plain(text).replace('"', "'").replace("“", "'").replace("”", "'")
-    return f'"{cut(inner, most)}"'
-
-
-def cut(text: str, most: int) -> str:
-    """The text, ended between two words where it is longer."""
-    if len(text) <= most:
-        return text
-    start = text[: most - 1]
-    return f"{start[: start.rfind(' ')] if ' ' in start[most // 2 :] else start}…"
-
-
-def plain(text: str | None) -> str:
-    """The text in one line, without characters that cannot be seen or that turn its direction."""
-    return phrases.visible(text or "")
+    return capital(text) + ("" if text.endswith((".", "!", "?", "…")) else ".")

@@ -8,64 +8,55 @@ No exception of the HTTP library gets out, since it holds the request and with i
 
 from __future__ import annotations
 
-import logging
 import os
 import random
 import re
-import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import httpx2
-
 from retrieval import config
-from retrieval.captioners import failures, wire
-from retrieval.captioners.address import LONG, MODEL, Address, address
+from retrieval.captioners import connection, failures, wire
+from retrieval.captioners.address import MODEL, Address, address
+from retrieval.captioners.connection import FAILED, GRACE_SECONDS, Connection, body_of, compressed
 from retrieval.captioners.failures import Failure
-from retrieval.captioners.in_time import THREAD, Silence, Tell, in_time
-from retrieval.captioners.said import plain
-from retrieval.errors import ModelUnavailable
+from retrieval.captioners.in_time import Silence, Tell, in_time
+from retrieval.captioners.received import Received
+from retrieval.captioners.spoken import Spoken, shown
+from retrieval.errors import UnknownModel
 from retrieval.speech import Reply
 
 if TYPE_CHECKING:
+    import httpx2
+
     from retrieval.speech import Chat
 
 BATCH = 4
 """Chats that are under way at a time: what servers of one's own are set up for."""
-CONNECT_SECONDS = 5.0
-STALL_SECONDS = 30.0
-"""Silence within an answer that counts as its end. The first word may take all the time there is:
-servers load a model when it is first asked for and read the picture before they speak, and begin anew
-when nobody waits any more."""
 LIST_SECONDS = 10.0
-GRACE_SECONDS = 0.2
+"""For the list of a server's models: it has that at hand, or is not going to tell."""
 RETRIES = 3
 BACK_OFF = 0.5
 """Seconds before the first retry, twice as many before each further one; times 0.5 to 1.5."""
 THINKING_TOKENS = 2048
 """Added where a model spends all its tokens on thinking aloud."""
-_FAILED = (httpx2.HTTPError, httpx2.InvalidURL, UnicodeError)
-"""What sending raises; the last for names that no name service takes."""
-
-_LOGS = ("httpcore2.http11", "httpcore2.proxy")
-"""What logs the headers that come back, in which a server may tell the key."""
 _SEES = re.compile(
     r"vl\b|vl[-:_\d]|vlm|llava|vision|gemma-?[34]|pixtral|moondream|minicpm-?v|-4o|omni", re.IGNORECASE
 )
 _MUTE = re.compile(r"embed|rerank|whisper|\btts\b|\bbge\b", re.IGNORECASE)
 
 
-def _not_of_a_chat(record: logging.LogRecord) -> bool:
-    return record.threadName != THREAD
-
-
 def load_endpoint(rest: str) -> EndpointSpeaker:
     """The model `rest` of the endpoint that the environment names; nothing is asked of it yet."""
-    return EndpointSpeaker(address(), rest.strip() or os.environ.get(MODEL, "").strip())
+    model = rest.strip() or os.environ.get(MODEL, "").strip()
+    if model and not wire.is_name(model):
+        raise UnknownModel(
+            f"What was given is not the name of a model: one has at most {wire.LONGEST_NAME} characters, "
+            f"and all of them can be shown. Look at {MODEL}, or at what stands behind 'endpoint:'."
+        )
+    return EndpointSpeaker(address(), model)
 
 
 class EndpointSpeaker:
@@ -86,27 +77,34 @@ class EndpointSpeaker:
         """What this server was found not to take."""
         self._room = 0
         self._lock = threading.RLock()
-        self._client: httpx2.Client | None = None
+        self._connection = Connection(where)
 
     def __repr__(self) -> str:
         return f"<{self._model or 'a model'} at {self._where.shown}>"
 
     @property
     def id(self) -> str:
-        """The model's name alone: the same model on another machine says the same."""
+        """The model's name alone: the same model on another machine says the same.
+
+        Without a name until one was chosen (see `settle`): nothing is asked for it, since errors tell it.
+        """
+        model = self._model
+        return f"endpoint:{model}" if model else "endpoint"
+
+    def settle(self, seconds: float | None = None) -> None:
+        """Choose the model where none was named, within `LIST_SECONDS` or fewer."""
         if self._model:
-            return f"endpoint:{self._model}"
-        deadline = time.monotonic() + LIST_SECONDS
+            return
+        deadline = time.monotonic() + min(LIST_SECONDS, LIST_SECONDS if seconds is None else seconds)
         named = in_time(
             [lambda _tell, _stop: self._model_by(deadline)],
             workers=1,
             deadline=deadline + GRACE_SECONDS,
             fatal=lambda _: True,
         )[0].result
-        model, failure = named or ("", failures.late(self._where))
+        _, failure = named or ("", failures.late(self._where))
         if failure is not None:
             raise failure.error
-        return f"endpoint:{model}"
 
     @property
     def note(self) -> str:
@@ -128,19 +126,27 @@ class EndpointSpeaker:
         """
         deadline = time.monotonic() + (config.REPLY_SECONDS if seconds is None else max(seconds, 0.01))
         settings = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed}
+        spoken = Spoken(self._where.secrets)
+
+        def aloud(piece: str) -> None:
+            if on_text is not None and (said := spoken.feed(piece)):
+                on_text(said)
+
         found = in_time(
             [partial(self._ask, chat, settings, deadline) for chat in chats],
             workers=BATCH,
             deadline=deadline + GRACE_SECONDS,
             fatal=lambda came: isinstance(came, Failure) and not came.late,
-            on_text=None if on_text is None or len(chats) != 1 else lambda text: on_text(plain(text)),
+            on_text=aloud if on_text is not None and len(chats) == 1 else None,
         )
+        if on_text is not None and (rest := spoken.end()):
+            on_text(rest)
         replies = []
         for came in found:
             if isinstance(came.result, Failure) and not came.result.late:
                 raise came.result.error
-            said = self._unsecret(plain(wire.whole(came.told))).strip()
-            replies.append(came.result if isinstance(came.result, Reply) else Reply(said, complete=False))
+            cut = Reply(shown(came.told, self._where.secrets), complete=False)
+            replies.append(came.result if isinstance(came.result, Reply) else cut)
         if chats and not any(reply.text or reply.complete for reply in replies):
             raise failures.late(self._where).error
         return replies
@@ -176,16 +182,16 @@ class EndpointSpeaker:
         with self._lock:
             lacks, root, room = set(self._lacks), self._root, self._room
         body = wire.request(model, chat, settings, lacks, room)
-        received = wire.Received()
+        received = Received()
         silence: Silence | None = None
         try:
-            with self._sent("POST", f"{root}/chat/completions", deadline, body) as response:
+            with self._connection.sent("POST", f"{root}/chat/completions", deadline, body) as response:
                 if response.status_code != 200:
                     return self._refused(response, body, root, deadline)
-                if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+                if compressed(response):
                     return failures.broken(self._where, "sent its reply compressed, unasked")
-                connection = response.extensions["network_stream"].get_extra_info("socket")
-                with Silence(connection, STALL_SECONDS) as silence:
+                socket = response.extensions["network_stream"].get_extra_info("socket")
+                with Silence(socket, connection.STALL_SECONDS) as silence:
                     for data in response.iter_raw():
                         for piece in received.feed(data):
                             tell(piece)
@@ -196,13 +202,13 @@ class EndpointSpeaker:
                     else:
                         for piece in received.end():
                             tell(piece)
-        except _FAILED as error:
+        except FAILED as error:
             if not received.begun and not (silence and silence.over):
-                return self._unsent(error, deadline)
-        if text := self._unsecret(received.text):
+                return self._connection.unsent(error, deadline)
+        if text := shown(received.said, self._where.secrets):
             return Reply(text, received.prompt_tokens, received.tokens, received.complete)
         if silence and silence.over:
-            return failures.silent(self._where, STALL_SECONDS)
+            return failures.silent(self._where, connection.STALL_SECONDS)
         if received.problem:
             return failures.broken(self._where, received.problem, again=received.status in failures.PASSING)
         if received.complete:
@@ -217,65 +223,11 @@ class EndpointSpeaker:
         # Cut off at its length without a word: it thought aloud, and needs room for that.
         return failures.wordless(self._where, otherwise=not spent)
 
-    @contextmanager
-    def _sent(
-        self, method: str, url: str, deadline: float, body: dict[str, Any] | None = None
-    ) -> Iterator[httpx2.Response]:
-        """An answer as it begins."""
-        left = max(0.01, deadline - time.monotonic())
-        stall = min(STALL_SECONDS, left)
-        timeout = {"connect": min(CONNECT_SECONDS, left), "read": left, "write": stall, "pool": left}
-        headers = {"Authorization": self._where.authorization} if self._where.authorization else {}
-        extensions: Any = {"timeout": timeout}
-        with self._connected().stream(
-            method, url, json=body, headers=headers, extensions=extensions
-        ) as response:
-            yield response
-
-    def _connected(self) -> httpx2.Client:
-        with self._lock:
-            if self._client is not None:
-                return self._client
-            for name in _LOGS:
-                logging.getLogger(name).addFilter(_not_of_a_chat)
-            # Where nothing is encrypted, the authorities are not read from disk: it takes longer than asking.
-            bare = self._where.local and not self._where.encrypted
-            try:
-                # No connection is kept: one that a server has closed meanwhile would only fail the next chat.
-                self._client = httpx2.Client(
-                    headers={"Accept-Encoding": "identity", "User-Agent": config.APP},
-                    trust_env=not self._where.local,
-                    verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if bare else httpx2.create_ssl_context(),
-                    limits=httpx2.Limits(max_keepalive_connections=0),
-                )
-                return self._client
-            except (ImportError, ValueError, OSError, httpx2.InvalidURL) as error:
-                kind = type(error).__name__
-        raise ModelUnavailable(
-            f"The proxy or the certificates that the environment names cannot be used ({kind}). "
-            "Look at HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE."
-        )
-
-    def _unsecret(self, said: str) -> str:
-        return self._where.redacted(said, least=LONG)
-
-    def _unsent(self, error: Exception, deadline: float) -> Failure:
-        """Why nothing came; the exception itself goes no further, as it holds the request."""
-        if isinstance(error, httpx2.ReadTimeout | httpx2.WriteTimeout):
-            if time.monotonic() >= deadline - GRACE_SECONDS:
-                return failures.late(self._where)
-            return failures.silent(self._where, STALL_SECONDS)
-        if isinstance(error, httpx2.ReadError | httpx2.WriteError | httpx2.RemoteProtocolError):
-            return failures.cut(self._where)
-        if isinstance(error, httpx2.ProxyError):
-            return failures.unproxied(self._where)
-        return failures.down(self._where, error)
-
     def _refused(
         self, response: httpx2.Response, body: dict[str, Any], root: str, deadline: float
     ) -> Failure:
         status = response.status_code
-        said = self._body(response, deadline)
+        said = body_of(response, deadline)
         message, parameter = wire.complaint(said)
         if wire.blind(message):
             return failures.refused(self._where, status, message)
@@ -295,16 +247,6 @@ class EndpointSpeaker:
             location=response.headers.get("Location", ""),
             retry_after=response.headers.get("Retry-After", ""),
         )
-
-    def _body(self, response: httpx2.Response, deadline: float) -> bytes:
-        data = bytearray()
-        if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-            return b""
-        for part in response.iter_raw():
-            data += part
-            if len(data) > wire.MAX_BODY or time.monotonic() > deadline:
-                break
-        return bytes(data)
 
     def _other_root(self, root: str) -> bool:
         """Whether to ask again below /v1, where an address without it does not answer."""
@@ -342,13 +284,13 @@ class EndpointSpeaker:
             with self._lock:
                 root = self._root
             try:
-                with self._sent("GET", f"{root}/models", deadline) as response:
-                    status, said = response.status_code, self._body(response, deadline)
+                with self._connection.sent("GET", f"{root}/models", deadline) as response:
+                    status, said = response.status_code, body_of(response, deadline)
                     location = response.headers.get("Location", "")
-            except _FAILED as error:
-                return [], self._unsent(error, deadline)
+            except FAILED as error:
+                return [], self._connection.unsent(error, deadline)
             names = wire.model_names(said) if status == 200 else []
-            names = [name for name in names if self._unsecret(name) == name]
+            names = [name for name in names if shown(name, self._where.secrets) == name]
             if names or status not in (200, 404, 405) or not self._other_root(root):
                 break
         if status in (200, 404, 405):

@@ -9,9 +9,6 @@ from dataclasses import dataclass
 
 from retrieval.checkpoints import Use
 
-BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
-"""What one weight takes in each of the number formats that we load."""
-
 
 @dataclass(frozen=True, slots=True)
 class Known:
@@ -20,21 +17,16 @@ class Known:
     alias: str
     repo: str
     weights: int
-    about: str
-
-    def needs(self, dtype: str) -> int:
-        """The bytes that its weights alone take; looking and speaking come on top."""
-        return self.weights * BYTES[dtype]
 
 
 KNOWN = (
-    Known("small", "HuggingFaceTB/SmolVLM-256M-Instruct", 256_000_000, "short captions on any machine"),
-    Known("medium", "HuggingFaceTB/SmolVLM-500M-Instruct", 507_000_000, "the same with fewer mistakes"),
-    Known("better", "Qwen/Qwen2-VL-2B-Instruct", 2_210_000_000, "answers, counts, reads text"),
-    Known("classic", "llava-hf/llava-1.5-7b-hf", 7_060_000_000, "long descriptions, for a GPU"),
+    Known("small", "HuggingFaceTB/SmolVLM-256M-Instruct", 256_000_000),
+    Known("medium", "HuggingFaceTB/SmolVLM-500M-Instruct", 507_000_000),
+    Known("better", "Qwen/Qwen2-VL-2B-Instruct", 2_210_000_000),
+    Known("classic", "llava-hf/llava-1.5-7b-hf", 7_060_000_000),
 )
 DEFAULT = KNOWN[0]
-BLIP = Known("blip", "Salesforce/blip-image-captioning-base", 247_000_000, "plain captions only")
+BLIP = "Salesforce/blip-image-captioning-base"
 
 _INSTEAD = "Use the built-in describer: search describe IMAGE --captioner describer"
 LOCAL_USE = Use(
@@ -46,7 +38,7 @@ LOCAL_USE = Use(
 BLIP_USE = Use(
     instead=_INSTEAD,
     named="search describe IMAGE --captioner blip:./FOLDER",
-    example=BLIP.repo,
+    example=BLIP,
     extra="vlm",
 )
 

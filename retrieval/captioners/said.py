@@ -12,8 +12,12 @@ ENDED = re.compile(r"[.!?…。！？][\"'”’)]*$")
 
 _MARKS = re.compile(
     r"<\|[^<>|\n]{1,40}\|>|</?s>|<(?:pad|unk|bos|eos|image|img|end_of_utterance|eot)>|"
-    r"<(?:start|end)_of_(?:turn|image)>|\[/?(?:INST|IMG|IMG_END|BOS|EOS)\]|\x1b\[[0-9;]*[A-Za-z]"
+    r"<(?:start|end)_of_(?:turn|image)>|\[/?(?:INST|IMG|IMG_END|BOS|EOS)\]|\x1b\[[0-9;]{0,20}[A-Za-z]"
 )
+_OPEN = re.compile(
+    r"(?:<(?:\|[^<>|\n]{0,40}\|?|/?[a-z_]{0,19})|\[/?[A-Z_]{0,7}|\x1b(?:\[[0-9;]{0,20})?|[\ud800-\udbff])\Z"
+)
+"""What may go on as a mark, or as the second half of a letter."""
 _ROLE = re.compile(
     r"^[ \t]*(?P<line>system|user|human|question|assistant|model|gpt)[ \t]*(?::|$)|"
     r"(?<=\s)(?P<inline>USER|User|HUMAN|Human|SYSTEM|System|ASSISTANT|Assistant)[ \t]*:",
@@ -36,6 +40,18 @@ _ABBREVIATED = re.compile(
 def plain(text: str) -> str:
     """Text without a model's marks, and without characters that steer a terminal or the reading order."""
     return "".join(map(_visible, _MARKS.sub(_space, text)))
+
+
+def settled(text: str) -> int:
+    """Up to where `plain` says the same of a text, whatever follows."""
+    at = 0
+    while opening := _OPEN.search(text, at):
+        over = (mark for mark in _MARKS.finditer(text) if mark.start() < opening.start() < mark.end())
+        around = next(over, None)
+        if around is None:
+            return opening.start()
+        at = around.end()  # within a mark that is whole, nothing begins
+    return len(text)
 
 
 def without_thoughts(text: str) -> str:

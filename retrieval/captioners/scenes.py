@@ -6,16 +6,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from retrieval.captioners import phrases
+from retrieval.english.certainty import NAME_LEAST, POSSIBLE, band
+from retrieval.english.quoting import visible
+from retrieval.english.things import alike, exacter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from retrieval.speech import Facts
 
-SURE, PROBABLE = 0.9, 0.7
-"""From where on a tag is stated, and from where on it is probable; below it is said with "perhaps"."""
-NAME_SURE, NAME_PROBABLE, NAME_LEAST = 0.8, 0.5, 0.3
-"""The same for the names that a model has of its own, and from where on one is said at all."""
 MOST_THINGS, MOST_ALTERNATIVES = 2, 2
 CLOSE = 0.1
 """How much less sure a tag may be than another of its group to be told as what it may be instead."""
@@ -50,7 +49,7 @@ class Scene:
 def read_scene(facts: Facts) -> Scene:
     """The scene that tags and names make."""
     # A tag of a person's own vocabulary may be any text.
-    told = ((phrases.visible(tag.tag), tag.confidence) for tag in facts.tags)
+    told = ((visible(tag.tag), tag.confidence) for tag in facts.tags)
     sure = {tag: confidence for tag, confidence in told if tag}
     own = tuple(tag for tag, confidence in sure.items() if confidence >= 1 and not phrases.known(tag))
     name = _name(facts, sure)
@@ -93,7 +92,7 @@ def _name(facts: Facts, sure: Mapping[str, float]) -> _Name | None:
         return None
     best = facts.named[0]
     base = next((kind for kind in (best.name, *best.kinds) if kind in sure), None)
-    level = 0 if best.confidence >= NAME_SURE else 1 if best.confidence >= NAME_PROBABLE else 2
+    level = band(best.confidence, own=True)
     part = Part(phrases.as_thing(best.name), best.confidence, level)
     if base == best.name and sure[base] > best.confidence:
         part = Part(part.words, sure[base], min(level, band(sure[base])))
@@ -106,7 +105,7 @@ def _things(
     """What is to be seen, the main thing first, and what that is by name."""
     lead: tuple[Part, ...] = ()
     named: Part | None = None
-    if name is not None and name.part.band < 2:
+    if name is not None and name.part.band < POSSIBLE:
         # The model is sure enough: what else it takes the thing for is no other thing.
         if name.base is None:
             return ((name.part,),), None
@@ -132,9 +131,9 @@ def _grouped(tags: list[str], sure: Mapping[str, float]) -> list[tuple[Part, ...
     """Things, each with what it may be instead; of a tag and a more exact one, the latter."""
     found: dict[str, list[Part]] = {}
     for tag in tags:
-        if any(one in sure for one in phrases.exacter(tag)):
+        if any(one in sure for one in exacter(tag)):
             continue
-        same = found.setdefault(phrases.group(tag), [])
+        same = found.setdefault(alike(tag), [])
         if not same or (len(same) < MOST_ALTERNATIVES and sure[tag] >= same[0].confidence - CLOSE):
             same.append(_part(tag, sure))
     return [tuple(parts) for parts in found.values()]
@@ -142,7 +141,7 @@ def _grouped(tags: list[str], sure: Mapping[str, float]) -> list[tuple[Part, ...
 
 def _says(name: _Name, tag: str) -> bool:
     """Whether a name says a tag as well: a Windsor tie is a tie, and not a scarf beside it."""
-    same_group = name.base is not None and phrases.group(tag) == phrases.group(name.base)
+    same_group = name.base is not None and alike(tag) == alike(name.base)
     return same_group or tag in name.kinds or tag in name.part.words.split()
 
 
@@ -152,9 +151,4 @@ def _part(tag: str, sure: Mapping[str, float]) -> Part:
 
 def _lower(part: Part) -> int:
     """How something is said beside the main thing; what a person said stays as it is."""
-    return part.band if part.confidence >= 1 else min(2, part.band + 1)
-
-
-def band(confidence: float) -> int:
-    """How a tag is said: 0 stated, 1 with "probably", 2 with "perhaps"."""
-    return 0 if confidence >= SURE else 1 if confidence >= PROBABLE else 2
+    return part.band if part.confidence >= 1 else min(POSSIBLE, part.band + 1)

@@ -20,6 +20,7 @@ from retrieval.captioners.said import (
     without_thoughts,
 )
 from retrieval.errors import ImageUnreadable
+from retrieval.protocols import Settling
 
 if TYPE_CHECKING:
     from retrieval.protocols import Speaker
@@ -102,6 +103,10 @@ class SpeakingCaptioner:
     @property
     def id(self) -> str:
         return f"{self._speaker.id}/caption-{prompts.PROMPT_VERSION}"
+
+    def settle(self, seconds: float | None = None) -> None:
+        if isinstance(self._speaker, Settling):
+            self._speaker.settle(seconds)
 
     @property
     def batch_size(self) -> int:

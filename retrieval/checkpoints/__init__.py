@@ -10,11 +10,16 @@ import hashlib
 import json
 import os
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from retrieval import config, hub
 from retrieval.errors import MissingDependency, ModelUnavailable, UnknownModel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 CONFIG = "config.json"
 SAFE = ("model.safetensors", "model.safetensors.index.json")
@@ -126,19 +131,39 @@ def _download(name: str, use: Use) -> None:
     # The weights come last: where they are here whole, all that goes with them is here too.
     for patterns in ([*DESCRIBING], ["*.safetensors"], ["*.bin"]):
         try:
-            folder = Path(
-                snapshot_download(
-                    name,
-                    allow_patterns=patterns,
-                    ignore_patterns=["*/*", "consolidated*"],
-                    max_workers=2,
+            with _without_bars():
+                folder = Path(
+                    snapshot_download(
+                        name,
+                        allow_patterns=patterns,
+                        ignore_patterns=["*/*", "consolidated*"],
+                        max_workers=2,
+                    )
                 )
-            )
         except Exception as error:  # the hub's library and the network each raise their own kinds
             told = " ".join(str(error).split())[:200] or type(error).__name__
             raise ModelUnavailable(f"{name} could not be fetched ({told}). {use.instead}") from error
         if _holds(folder, SAFE + PICKLED) and not _lost(folder):
             return
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Keep the hub's library from drawing on the terminal; nothing else of the process is touched."""
+    from huggingface_hub.utils.tqdm import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
+
+    if are_progress_bars_disabled():
+        yield
+        return
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()
 
 
 def _unavailable(name: str, use: Use, why: str) -> ModelUnavailable:

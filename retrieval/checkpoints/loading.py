@@ -82,7 +82,7 @@ class _Silence:
     """The host's settings are put away by the first that wants silence, and back by the last.
 
     They belong to the whole process. A lock held all the while would let a model that is being
-    fetched keep every other one from answering in its time.
+    loaded keep every other one from answering in its time.
     """
 
     def __init__(self) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from retrieval.commands.options import (
+    Number,
     echo_json,
     filter_options,
     json_option,
@@ -51,7 +52,7 @@ SECONDS = 120
 @click.option("--continue", "follow_up", is_flag=True, help="Go on from the last question and its answer.")
 @click.option("--no-check", is_flag=True, help="Do not hold the answer against the pictures.")
 @click.option(
-    "--timeout", type=click.FloatRange(0, min_open=True), default=SECONDS, show_default=True, metavar="S",
+    "--timeout", type=Number(0, min_open=True), default=SECONDS, show_default=True, metavar="S",
     help="Answer from what there is after so many seconds.",
 )  # fmt: skip
 @click.option("--trace", is_flag=True, help="Tell each step as it is done.")
@@ -112,6 +113,14 @@ def ask(
         if found is not None:
             _show(found, as_json=as_json)
             return
+
+    told = 0
+
+    def tell(answer: Answer) -> None:
+        nonlocal told
+        _show(answer, as_json=as_json)
+        told = len(answer.notes)
+
     with Catalog(catalog) as opened:
         answer = opened.ask(
             " ".join(question),
@@ -121,9 +130,12 @@ def ask(
             seconds=timeout,
             check=not no_check,
             progress=_traced if trace else None,
+            # Keeping it for --continue takes longer than to answer many a question.
+            on_answer=tell,
             **asked,
         )
-        _show(answer, as_json=as_json)
+        for note in answer.notes[told:]:
+            click.echo(safe(note), err=True)
         if html is not None:
             failed = write_answer(answer, html, why=_drawn(opened))
             count = "1 picture" if len(failed) == 1 else f"{len(failed)} pictures"

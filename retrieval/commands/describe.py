@@ -87,6 +87,8 @@ def describe(
 
     if bool(images) == library:
         raise click.UsageError("Name pictures to describe, or describe all with --library.")
+    if library and allow_url:
+        raise click.UsageError("--allow-url goes with pictures that are named, not with --library.")
     if not library:
         for name, given in {
             "--again goes": again,
@@ -104,6 +106,7 @@ def describe(
 
         check_alt_place(places, write=write)
     from retrieval.captioners import load_captioner
+    from retrieval.describing.report import go_on
 
     style: Style = "alt" if places else "caption"
     speaker = load_captioner(captioner)
@@ -125,11 +128,14 @@ def describe(
                 _tell(speaker.note.removeprefix(told).strip())
             if report.interrupted:
                 _report(report, as_json=as_json)
-                _tell("Interrupted. What was described is kept; the same command goes on from there.")
+                asked = report.described + report.failed + report.waiting
+                left = (asked if limit is None else min(limit, asked)) - report.described
+                _tell(f"Interrupted. What was described is kept; {go_on(left, again=again)}")
                 click.get_current_context().exit(128 + stopped_by)
             if not report.described + report.unchanged + report.failed + report.waiting:
                 _tell_none(where)
-            written = _written(opened.descriptions(where=where, style=style), places, write=write)
+            told_of = opened.descriptions(where=where, style=style)
+            written = _written(told_of, places, write=write, catalog=opened)
             if as_json:
                 echo_json(one.as_dict() for one in opened.descriptions(where=where, style=style))
             _report(report, written, as_json=as_json)
@@ -140,7 +146,7 @@ def describe(
                 failed = _each(opened, images, speaker, style, found, allow_url=allow_url, as_json=as_json)
             finally:  # also of those before a model went away
                 if found:
-                    written = _written(found, places, write=write)
+                    written = _written(found, places, write=write, catalog=opened)
             if failed:
                 click.get_current_context().exit(1)
     if written is not None and written.failed:
@@ -170,7 +176,7 @@ def _each(
     """Show the pictures one by one as they are described; returns how many could not be used."""
     from retrieval.query.terms import is_url
 
-    failed = 0
+    failed, spoke = 0, False
     told = speaker.note if speaker.sees else ""
     for name in images:
         picture: Picture = name if is_url(name) else Path(name)
@@ -182,9 +188,10 @@ def _each(
             failed += 1
             _tell(f"Error: {error}")
             continue
-        if speaker.note != told:  # a model that was not named has one more to tell once it was chosen
-            _tell(speaker.note.removeprefix(told).strip())
-            told = speaker.note
+        # Only now: a model that was not named is chosen when it is first asked, and has one more to tell.
+        by = "" if spoke else f"Described by {one.captioner}."
+        _tell(" ".join(part for part in (by, speaker.note.removeprefix(told).strip()) if part))
+        told, spoke = speaker.note, True
         _show(one, name, several=len(images) > 1, said=told, as_json=as_json)
         if one.path is not None:
             found.append(one)
@@ -222,13 +229,15 @@ def _report(report: DescribeReport, written: AltReport | None = None, *, as_json
         click.echo(f"{_pictures(report.empty)} got no words.")
 
 
-def _written(descriptions: Iterable[Description], places: Sequence[str], *, write: bool) -> AltReport | None:
+def _written(
+    descriptions: Iterable[Description], places: Sequence[str], *, write: bool, catalog: Catalog
+) -> AltReport | None:
     """Write and tell of alt texts, where any are asked for."""
     if not places:
         return None
     from retrieval.describing.alt import write_alt_texts
 
-    report = write_alt_texts(descriptions, places, write=write)
+    report = write_alt_texts(descriptions, places, write=write, catalog=catalog)
     kept = f", {report.kept} had one already" if report.kept else ""
     _tell(f"{report.out}: alt texts of {_pictures(report.written)} written{kept}.")
     if report.unseen:
@@ -236,6 +245,12 @@ def _written(descriptions: Iterable[Description], places: Sequence[str], *, writ
             f"{_pictures(report.unseen)} got an alt text of the built-in describer, which has not looked at "
             "the picture, and an alt text in a picture is never replaced. To read such texts before they are "
             "written into pictures, make a list first: --alt-text alt.csv"
+        )
+    if report.untold:
+        _tell(
+            f"{_pictures(report.untold)} written to, of which the catalog could not be told: "
+            f"{report.why_untold} The next search index reads them again, and what models said of them is "
+            "forgotten."
         )
     for path, why in report.failed[:SHOWN_FAILED]:
         _tell(f"{path}: {why}")

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
-from retrieval.commands.options import echo_json, json_option, limit_option, reading_options, safe
+from retrieval.commands.options import Number, echo_json, json_option, limit_option, reading_options, safe
 
 
 @click.command()
 @click.argument("image", metavar="IMAGE")
 @reading_options
 @limit_option
-@click.option("--min-match", type=click.FloatRange(0, 1), metavar="X", help="Show texts from this match on.")
+@click.option("--min-match", type=Number(0, 1), metavar="X", help="Show texts from this match on.")
 @click.option("--all", "everything", is_flag=True, help="Show weak ones too.")
 @click.option("--allow-url", is_flag=True, help="Let the picture be given by web address.")
 @json_option

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -22,6 +23,16 @@ if TYPE_CHECKING:
     from retrieval.types import Hit, Hits
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Number(click.FloatRange):
+    """A number within bounds; `nan` lies within all of them for click, and `inf` has no end."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a number that can be used here.", param, ctx)
+        return number
 
 
 def safe(text: str) -> str:
@@ -123,9 +134,7 @@ def ranking_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--sort", type=click.Choice(["relevance", "date"]), default="relevance", show_default=True
             ),
-            click.option(
-                "--min-match", type=click.FloatRange(0, 1), metavar="X", help="Show hits from this match on."
-            ),
+            click.option("--min-match", type=Number(0, 1), metavar="X", help="Show hits from this match on."),
             click.option("--all", "everything", is_flag=True, help="Show weak hits too."),
             click.option(
                 "--allow-url", is_flag=True, help="Let pictures be given by web address: http:// or https://"

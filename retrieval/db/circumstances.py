@@ -34,10 +34,18 @@ class Circumstances:
         return self.taken_at is not None and self.taken_source != FILE_TIME
 
     @property
-    def camera(self) -> str:
-        """Make and model; many cameras say their make in the model once more."""
-        make, model = (self.camera_make or "").strip(), (self.camera_model or "").strip()
-        return model if model.casefold().startswith(make.casefold()) else f"{make} {model}".strip()
+    def camera(self) -> str | None:
+        return camera_name(self.camera_make, self.camera_model)
+
+
+def camera_name(make: str | None, model: str | None) -> str | None:
+    """`Nikon D90`, `LEICA Q2`, `EASTMAN KODAK LS743`: a maker that the model says once more is said once."""
+    make, model = (make or "").strip(), (model or "").strip()
+    if make and model.casefold().startswith(make.casefold()):
+        return model
+    if make and model.casefold().startswith(f"{make.split()[-1].casefold()} "):
+        model = model.split(maxsplit=1)[1]
+    return f"{make} {model}".strip() or None
 
 
 def circumstances(reader: Reader, image_ids: Sequence[int]) -> list[Circumstances]:

@@ -8,44 +8,52 @@ from dataclasses import dataclass
 from retrieval.db.reader import Reader, chunks
 from retrieval.db.reads import FILE, FileRow
 
-UNSEEING = "describer/"
-"""Ids of captioners that never look at a picture begin so: what others said is worth more."""
-
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Who described a picture, and whether anything of it was kept."""
+    """Who described a picture, and when."""
 
     captioner: str
-    kept: bool
+    seen: bool
+    """Whether something is kept, of somebody who looked at the picture."""
+    made_at: float
 
-    @property
-    def seen(self) -> bool:
-        """Whether whoever said what is kept has looked at the picture."""
-        return self.kept and not self.captioner.startswith(UNSEEING)
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is said of a picture, and by whom."""
+
+    text: str
+    captioner: str
+    seen: bool
+    """Whether who said it looked at the picture."""
 
 
 def standing(reader: Reader, style: str) -> dict[int, Standing]:
     """Every picture that was described in a style."""
     return {
-        int(image_id): Standing(captioner, bool(kept))
-        for image_id, captioner, kept in reader.stream(
-            "SELECT image_id, captioner, text IS NOT NULL FROM descriptions WHERE style = :style", style=style
+        int(image_id): Standing(captioner, bool(seen), float(made_at))
+        for image_id, captioner, seen, made_at in reader.stream(
+            "SELECT image_id, captioner, seen AND text IS NOT NULL, made_at FROM descriptions "
+            "WHERE style = :style",
+            style=style,
         )
     }
 
 
-def kept(reader: Reader, image_ids: Sequence[int], style: str) -> dict[int, tuple[str, str]]:
-    """What is said of those of the pictures that have a description, and by whom."""
-    found: dict[int, tuple[str, str]] = {}
+def kept(reader: Reader, image_ids: Sequence[int], style: str) -> dict[int, Kept]:
+    """What is said of those of the pictures that have a description."""
+    found: dict[int, Kept] = {}
     for marks, values in chunks(image_ids):
         rows = reader.rows(
-            "SELECT image_id, text, captioner FROM descriptions "
+            "SELECT image_id, text, captioner, seen FROM descriptions "
             f"WHERE style = :style AND text IS NOT NULL AND image_id IN ({marks})",
             style=style,
             **values,
         )
-        found.update((int(image_id), (text, captioner)) for image_id, text, captioner in rows)
+        found.update(
+            (int(image_id), Kept(text, captioner, bool(seen))) for image_id, text, captioner, seen in rows
+        )
     return found
 
 

@@ -32,12 +32,12 @@ class NewDescription:
 
 
 def put_descriptions(
-    writer: Writer, captioner: str, style: str, items: Sequence[NewDescription], *, searched: bool = True
+    writer: Writer, captioner: str, style: str, items: Sequence[NewDescription], *, seen: bool
 ) -> list[int]:
     """Keep descriptions in the place of older ones of that style; gives the pictures that got theirs.
 
-    A picture that has changed or gone meanwhile is left as it is. `searched` makes captions
-    texts that pictures are found by.
+    A picture that has changed or gone meanwhile is left as it is. Captions by one that has `seen`
+    the pictures also become texts that these are found by.
     """
     with writer.transaction() as connection:
         content = _contents(connection, [item.image_id for item in items])
@@ -51,6 +51,7 @@ def put_descriptions(
                     "image_id": item.image_id,
                     "style": style,
                     "captioner": captioner,
+                    "seen": seen,
                     "text": item.text,
                     "offered": item.offered,
                     "kept": item.kept,
@@ -61,7 +62,7 @@ def put_descriptions(
             connection.execute(insert(DescriptionRow), rows)
         if style == SEARCHED:
             said = [(item.image_id, item.text) for item in still if item.text is not None]
-            _renew_texts(connection, ids, said if searched else [], captioner)
+            _renew_texts(connection, ids, said if seen else [], captioner)
         return ids
 
 
@@ -78,6 +79,7 @@ def copy_descriptions(connection: Connection, source_id: int, image_id: int) -> 
     columns = (
         DescriptionRow.style,
         DescriptionRow.captioner,
+        DescriptionRow.seen,
         DescriptionRow.text,
         DescriptionRow.offered,
         DescriptionRow.kept,

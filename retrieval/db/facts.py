@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from retrieval.db.circumstances import FILE_TIME
 from retrieval.db.reader import chunks
 from retrieval.db.tags import PERSON
 
 if TYPE_CHECKING:
     from retrieval.db.reader import Reader
-
-FILE_TIME = "file-mtime"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -305,12 +306,13 @@ class Writer:
         )
 
 
-def acquire(location: Location) -> FileLock:
-    """Take the catalog's write lock, or say who holds it."""
-    note = location.lock.with_suffix(".pid")
+def acquire(location: Location, path: Path | None = None, *, doing: str = "writing to") -> FileLock:
+    """Take the catalog's write lock, or another one of its locks, or say who holds it."""
+    path = path or location.lock
+    note = path.with_suffix(".pid")
     try:
         location.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(location.lock, timeout=0)
+        lock = FileLock(path, timeout=0)
         lock.acquire()
         note.write_text(str(os.getpid()))
     except Timeout:
@@ -319,7 +321,7 @@ def acquire(location: Location) -> FileLock:
         except OSError:
             holder = ""
         raise CatalogBusy(
-            f"Another command{holder} is writing to the catalog at {location.name}. Wait until it is done."
+            f"Another command{holder} is {doing} the catalog at {location.name}. Wait until it is done."
         ) from None
     except NotADirectoryError as error:
         raise CatalogError(

@@ -339,6 +339,8 @@ class DescriptionRow(Base):
     style: Mapped[str] = mapped_column(String(16), primary_key=True)
     captioner: Mapped[str] = mapped_column(String(255))
     """Its id, which names the model and the version of the prompts."""
+    seen: Mapped[bool]
+    """Whether it looked at the picture."""
     text: Mapped[str | None]
     offered: Mapped[int]
     kept: Mapped[int]

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from retrieval.db import reads
+from retrieval.db.file_names import SURE, called
 from retrieval.db.full_text import full_text, stem
 from retrieval.db.wording import BORDER, Asked, asked_words
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     Ids = NDArray[np.int64]
     Mask = NDArray[np.bool_]
 
-TRUST = {"told": 0.95, "described": 0.9, "name": 0.6, "folder": 0.5, "seen": 0.5}
+TRUST = {"told": 0.95, "described": 0.9, "name": 0.6, "folder": 0.55, "seen": 0.5}
 """How much each kind of words is about what is on the picture."""
 PARTIAL = 2.5
 """Exponent of the share that was found: half of what was asked is less than a fifth of the evidence."""
@@ -93,18 +94,23 @@ def nominated(reader: Reader, text: str, *, limit: int, allowed: Ids | None) -> 
     """
     import numpy as np
 
-    index = full_text(reader)
-    asked = asked_words(text) if index is not None and limit > 0 else []
-    known = [word for word in _weighed(index, asked) if word.count] if index is not None else []
-    if index is None or not known or (allowed is not None and not len(allowed)):
+    if limit < 1 or (allowed is not None and not len(allowed)):
         return np.empty(0, np.int64)
+    named = np.array(sorted(called(reader, text)), np.int64)
+    if allowed is not None:
+        named = named[_within(named, allowed)]
+    index = full_text(reader)
+    known = [word for word in _weighed(index, asked_words(text)) if word.count] if index is not None else []
+    if index is None or not known:
+        return named[:limit]
     if allowed is None:
         hidden = np.array(sorted(reads.hidden_ids(reader)), np.int64)
         found = _sought(index, known[:MAX_SOUGHT], limit, lambda ids: ~_within(ids, hidden), None)
     else:
         span = int(allowed[0]), int(allowed[-1])
         found = _sought(index, known[:MAX_SOUGHT], limit, lambda ids: _within(ids, allowed), span)
-    return np.sort(found)
+    found = found[~_within(found, named)]
+    return np.sort(np.concatenate([named, found])[:limit])
 
 
 def judged(reader: Reader, texts: Sequence[str], ids: Ids) -> list[dict[int, Said]]:
@@ -112,14 +118,22 @@ def judged(reader: Reader, texts: Sequence[str], ids: Ids) -> list[dict[int, Sai
 
     The words of a picture are read once, however many texts there are.
     """
+    near = _distinct(ids)
+    found = _told(reader, texts, near)
+    for text, answers in zip(texts, found, strict=True):
+        for image_id in called(reader, text, near.tolist()):
+            answers[image_id] = Said(SURE, {"name": SURE})
+    return found
+
+
+def _told(reader: Reader, texts: Sequence[str], near: Ids) -> list[dict[int, Said]]:
     index = full_text(reader)
     if index is None:
         return [{} for _ in texts]
     questions = [_weighed(index, asked_words(text)) for text in texts]
     sought = {word.phrase: word for words in questions for word in words if word.count}
-    if not sought or not len(ids):
+    if not sought or not len(near):
         return [{} for _ in texts]
-    near = _distinct(ids)
     if len(near) > MANY or all(word.count <= ENOUGH for word in sought.values()):
         near = near[_within(near, index.having([word.asked for word in sought.values()], whole=False))]
     rows = index.words(near.tolist())
@@ -239,7 +253,8 @@ def _answer(words: Sequence[Word], total: float, row: Row) -> Said | None:
         for kind, text in texts:
             if word.start in text and _stands(word, text):
                 found += word.weight
-                chance *= word.chance
+                # A folder is meant to hold many: that they share its name is no chance.
+                chance *= word.chance**2 if kind == "folder" else word.chance
                 field = "name" if kind == "folder" else kind
                 parts[field] = parts.get(field, 0.0) + word.weight * _trust(kind, text)
                 break

@@ -8,15 +8,18 @@ from __future__ import annotations
 import os
 import time
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from retrieval.db.descriptions import UNSEEING
+from retrieval.describing.renewing import Renewing
 from retrieval.describing.replacing import ATTRIBUTES_CARRIED, NotReplacedError
 from retrieval.errors import QueryError
 from retrieval.types import Description, path_fields
+
+if TYPE_CHECKING:
+    from retrieval.catalog import Catalog
 
 Place = str | Path
 
@@ -45,6 +48,10 @@ class AltReport:
     """Where they went, with commas between several places."""
     unseen: int = 0
     """Texts that were written into pictures as somebody made them who did not look at the picture."""
+    untold: int = 0
+    """Pictures that were written to and that the catalog could not be told of: indexing reads them again."""
+    why_untold: str = ""
+    """Why not, in a sentence."""
 
     def as_dict(self) -> dict[str, Any]:
         failed = [{**path_fields(path), "detail": why} for path, why in self.failed]
@@ -54,6 +61,7 @@ class AltReport:
             "failed": failed,
             "out": self.out,
             "unseen": self.unseen,
+            "untold": self.untold,
         }
 
 
@@ -63,7 +71,11 @@ def check_alt_place(out: Place | Sequence[Place], *, write: bool = False) -> Non
 
 
 def write_alt_texts(
-    descriptions: Iterable[Description], out: Place | Sequence[Place], *, write: bool = False
+    descriptions: Iterable[Description],
+    out: Place | Sequence[Place],
+    *,
+    write: bool = False,
+    catalog: Catalog | None = None,
 ) -> AltReport:
     """Write descriptions as the alt texts of their pictures.
 
@@ -72,9 +84,10 @@ def write_alt_texts(
     of beside them, or besides the list. Beside and into pictures go the words that stand in the
     (first) list, and only when all lists are saved. The descriptions are taken one by one, so
     they may be made meanwhile; what was taken is saved even when making the next one fails, but
-    where there is a list, then only in the list.
+    where there is a list, then only in the list. The `catalog` that has the pictures is told of
+    those that were written into; without it, indexing takes them for others and reads them again.
     """
-    places = _Places(out, write)
+    places = _Places(out, write, catalog)
     waiting: list[_Text] = []
     try:
         for description in descriptions:
@@ -117,19 +130,20 @@ class _Text:
     path: Path
     alt: str
     captioner: str
+    seen: bool
 
     @classmethod
     def of(cls, description: Description) -> _Text:
         if description.path is None:
             raise QueryError("An alt text needs a picture that is a file. Save the picture, and name that.")
         path = Path(os.path.abspath(description.path))
-        return cls(path, plain(description.caption), plain(description.captioner))
+        return cls(path, plain(description.caption), plain(description.captioner), description.seen)
 
 
 class _Places:
     """Where the alt texts of a run go, and what became of them."""
 
-    def __init__(self, out: Place | Sequence[Place], write: bool) -> None:
+    def __init__(self, out: Place | Sequence[Place], write: bool, catalog: Catalog | None = None) -> None:
         from retrieval.describing.alt_lists import AltList
         from retrieval.describing.list_formats import FORMATS
 
@@ -154,6 +168,7 @@ class _Places:
         self._written: dict[Path, bool] = {}
         self._failed: list[tuple[Path, str]] = []
         self._unseen = 0
+        self._renewing = None if catalog is None else Renewing(catalog.state)
 
     def listed(self, text: _Text) -> bool:
         """Put the text into the lists; False where there is nothing to attach to the picture."""
@@ -172,16 +187,26 @@ class _Places:
 
     def attach(self, text: _Text) -> None:
         """Write the words that stand in the list, or else the text, into the picture or beside it."""
+        from retrieval.describing.sidecars import write_beside
+
         words = self._words[text.path]
         try:
             if not os.path.lexists(text.path):
                 raise NotReplacedError("It is not there now. Bring the catalog up to date: search index")
-            written = _attacher(write=self._write)(text.path, words)
+            written = self._into(text.path, words) if self._write else write_beside(text.path, words)
         except NotReplacedError as error:
             self._fail(text.path, str(error))
             return
         self._note(text.path, written)
-        self._unseen += written and self._write and words == text.alt and text.captioner.startswith(UNSEEING)
+        self._unseen += written and self._write and words == text.alt and not text.seen
+
+    def _into(self, path: Path, words: str) -> bool:
+        from retrieval.describing.embed import write_into
+
+        written = write_into(path, words)
+        if written is not None and self._renewing is not None:
+            self._renewing.add(path, written)
+        return written is not None
 
     def save(self) -> None:
         for one in self.lists:
@@ -191,7 +216,13 @@ class _Places:
     def report(self) -> AltReport:
         failed = {path for path, _ in self._failed}
         kept = sum(not written for path, written in self._written.items() if path not in failed)
-        return AltReport(sum(self._written.values()), kept, tuple(self._failed), self._out, self._unseen)
+        untold, why = 0, ""
+        if self._renewing is not None:
+            self._renewing.finish()
+            untold, why = len(self._renewing), self._renewing.why
+        return AltReport(
+            sum(self._written.values()), kept, tuple(self._failed), self._out, self._unseen, untold, why
+        )
 
     def _note(self, path: Path, written: bool) -> None:
         self._written[path] = written or self._written.get(path, False)
@@ -199,14 +230,3 @@ class _Places:
     def _fail(self, path: Path, why: str) -> bool:
         self._failed.append((path, why))
         return False
-
-
-def _attacher(*, write: bool) -> Callable[[Path, str], bool]:
-    """What puts an alt text into a picture or beside it, and says whether it did."""
-    if write:
-        from retrieval.describing.embed import write_into
-
-        return write_into
-    from retrieval.describing.sidecars import write_beside
-
-    return write_beside

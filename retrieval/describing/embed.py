@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 
 from retrieval import config
@@ -22,8 +23,21 @@ from retrieval.images.blocks import find_blocks
 from retrieval.images.exif import MAX_BLOCK
 
 
-def write_into(picture: Path, alt: str) -> bool:
-    """Write the alt text into the picture; False where it has one, or its sidecar has another one.
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of a file that was written to: the same picture in other bytes."""
+
+    path: Path
+    """Where it really is, behind all links."""
+    before: bytes
+    after: bytes
+    """The digests of its content."""
+    size: int
+    mtime_ns: int
+
+
+def write_into(picture: Path, alt: str) -> Written | None:
+    """Write the alt text into the picture; None where it has one, or its sidecar has another one.
 
     The file keeps its time, so that a picture without a date of its own keeps its place among
     the others; that it was written to shows in its size.
@@ -40,14 +54,15 @@ def write_into(picture: Path, alt: str) -> bool:
     layout = carrier.read(original.data)
     packet = xmp.new_packet(alt) if layout.packet is None else xmp.with_alt(layout.packet, alt)
     if packet is None or _told_otherwise(picture, original, alt):
-        return False
+        return None
     check_replaceable(original)
     if len(packet) > MAX_BLOCK:
         raise NotReplacedError("Its XMP is too large to be added to.")
     made = carrier.put(original.data, layout, packet)
     _check(original.data, made, kind, carrier, packet)
     replace(original, made, keep_time=True)
-    return True
+    before, after = (hashlib.sha256(data).digest() for data in (original.data, made))
+    return Written(original.path, before, after, len(made), original.status.st_mtime_ns)
 
 
 def _told_otherwise(picture: Path, original: Original, alt: str) -> bool:

@@ -53,6 +53,7 @@ def describe(
         captioner=speaker.id,
         image_id=image_id,
         note=" ".join(part for part in (speaker.note, *notes) if part),
+        seen=speaker.sees,
     )
 
 

@@ -6,6 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 
+def go_on(left: int, *, again: bool) -> str:
+    """How a run that was cut short is gone on with, when so many of its pictures are left."""
+    if not again:
+        return "the same command goes on from there."
+    if left:
+        return f"the same command with --limit {left} describes the rest anew."
+    return "the same command without --again completes it."
+
+
 @dataclass(frozen=True, slots=True)
 class DescribeReport:
     """What came of describing a library.

@@ -11,7 +11,7 @@ A sentence that no class comes near is answered by its main thing too, more weak
 from __future__ import annotations
 
 import re
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -36,6 +36,8 @@ BEST_TEXT = 0.5
 DISCOUNT = 1.5
 SMALLEST = 1e-9
 SAMPLED = 512
+KEPT_FITS = 2048
+"""Texts whose fits are kept: more than the tags of the built-in vocabulary, 6 KB each."""
 # How much each of `ClassStage.features` counts; printed by benchmarks/calibrate_starter.py.
 WEIGHTS = (16.5, 4.6, 0.8, -13.6)
 BIAS = -2.6
@@ -199,11 +201,23 @@ class ClassStage:
         return np.stack([fit, scores, named, best], axis=1).astype(np.float32)
 
     def class_fits(self, query: NDArray[np.float32]) -> NDArray[np.float32]:
-        """How well one query vector fits each class: its place, and the best of its texts."""
+        """How well one query vector fits each class: its place, and the best of its texts.
+
+        A vocabulary asks the same of every batch of pictures, so the latest answers are kept.
+        """
+        return self._kept_fits(np.asarray(query, np.float32).tobytes())
+
+    @cached_property
+    def _kept_fits(self) -> Callable[[bytes], NDArray[np.float32]]:
+        return lru_cache(KEPT_FITS)(self._fits)
+
+    def _fits(self, vector: bytes) -> NDArray[np.float32]:
+        query = np.frombuffer(vector, np.float32)
         fits = self._texts @ query
         reached = fits[self._entries[:, 1]] - self._discounts
         best = np.maximum.reduceat(reached, self._starts)
         mixed: NDArray[np.float32] = BEST_TEXT * best + (1 - BEST_TEXT) * (self._labels @ query)
+        mixed.setflags(write=False)
         return mixed
 
     def class_words(self, text: str) -> NDArray[np.float32]:

@@ -21,7 +21,6 @@ from retrieval.checkpoints.loading import (
     load_model,
     load_part,
     placed,
-    quiet,
     refused,
 )
 from retrieval.rerankers import BLIP, BLIP_USE
@@ -128,8 +127,7 @@ class BlipItm:
 
     def _fetched(self) -> checkpoints.Checkpoint:
         if self._checkpoint is None:
-            with quiet():
-                self._checkpoint = checkpoints.fetch(self._name, BLIP_USE)
+            self._checkpoint = checkpoints.fetch(self._name, BLIP_USE)
         return self._checkpoint
 
     def _parts(self) -> _Parts:

@@ -97,11 +97,29 @@ def _page(answer: Answer, why: Why | None, made: datetime) -> tuple[str, list[Fa
         style=style,
         style_hash=digest(style),
         evidence=(scale if drawn else "") + _list("evidence", items) if items else "",
-        missing=missing_section(failures),
+        missing=_closest(answer) + missing_section(failures),
         notes=_notes(answer),
         steps=_steps(answer),
     )
     return page, failures
+
+
+def _closest(answer: Answer) -> str:
+    """What came nearest to something that is not there: small, and said to be no answer."""
+    shown = thumbnails([str(hit.path) for hit in answer.closest])
+    items = [
+        f'<li><img src="{picture[0]}" alt="{html.escape(safe_name(hit.path.name))}">'
+        f'<bdi class="name">{html.escape(safe_name(hit.path.name))}</bdi> '
+        f"<span>{percent(hit.match)} match</span></li>"
+        for hit, picture in zip(answer.closest, shown, strict=True)
+        if not isinstance(picture, Failure)
+    ]
+    if not items:
+        return ""
+    return (
+        '<section class="closest">\n<p>Not an answer: only what came closest.</p>\n'
+        f"{_list('', items)}\n</section>\n"
+    )
 
 
 def _summary(answer: Answer, made: datetime) -> str:

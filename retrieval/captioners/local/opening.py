@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor,
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 from retrieval import checkpoints
-from retrieval.captioners.known import LOCAL_USE
+from retrieval.captioners.known import KNOWN, LOCAL_USE
 from retrieval.captioners.local.memory import choices, free_memory, lacking, weight_count
 from retrieval.captioners.local.wording import Wording
 from retrieval.checkpoints.loading import load_model, load_part, placed, refused
@@ -119,7 +119,22 @@ def _part(found: Checkpoint) -> Any:
 
 def _fitting(found: Checkpoint, device: str) -> tuple[str, torch.dtype]:
     """Where the weights go and in what numbers; refused where they surely fit nowhere."""
-    count = weight_count(found)
+    room = _room(weight_count(found), device)
+    if isinstance(room, str):
+        raise refused(found, KIND, room, LOCAL_USE)
+    return room
+
+
+def check_room(name: str, device: str) -> None:
+    """Refuse a model that surely fits nowhere before gigabytes of it are fetched, where its size is known."""
+    count = next((known.weights for known in KNOWN if known.repo == name), None)
+    room = _room(count, device)
+    if isinstance(room, str):
+        raise ModelUnavailable(f"{name} is not fetched: {room}. {LOCAL_USE.instead}")
+
+
+def _room(count: int | None, device: str) -> tuple[str, torch.dtype] | str:
+    """A place for so many weights, and the numbers that they get there; or why there is none."""
     for place in dict.fromkeys((device, "cpu")):
         dtypes, free = choices(place), free_memory(place)
         for dtype in dtypes:
@@ -127,7 +142,7 @@ def _fitting(found: Checkpoint, device: str) -> tuple[str, torch.dtype]:
                 return place, dtype
     assert count is not None
     assert free is not None
-    raise refused(found, KIND, lacking(count, dtypes, free), LOCAL_USE)
+    return lacking(count, dtypes, free)
 
 
 def _show_at(pictures: Any, longest: int) -> None:

@@ -11,7 +11,7 @@ import torch
 
 from retrieval import checkpoints
 from retrieval.captioners.known import LOCAL_USE
-from retrieval.captioners.local.opening import Opened, opened
+from retrieval.captioners.local.opening import Opened, check_room, opened
 from retrieval.captioners.local.saying import TAIL, Clock, Hearing, drawing, say
 from retrieval.captioners.local.seeing import seen
 from retrieval.checkpoints.loading import best_device, is_full, quiet
@@ -101,6 +101,11 @@ class LocalSpeaker:
             for place, reply in zip(batch, given, strict=True):
                 replies[place] = reply
         if not any(reply.tokens or reply.complete for reply in replies):
+            if seconds is None:
+                raise ModelError(
+                    f"{self._name} said nothing: all that came is padding. Ask another model: "
+                    f"local:small. {LOCAL_USE.instead}"
+                )
             raise ModelError(
                 f"{self._name} said nothing within {seconds:g} seconds on this machine ({self._device}). "
                 f"Give it more time, or ask a smaller model: local:small. {LOCAL_USE.instead}"
@@ -196,8 +201,8 @@ class LocalSpeaker:
 
     def _fetched(self) -> checkpoints.Checkpoint:
         if self._checkpoint is None:
-            with quiet():
-                self._checkpoint = checkpoints.fetch(self._name, LOCAL_USE)
+            check_room(self._name, self._device)
+            self._checkpoint = checkpoints.fetch(self._name, LOCAL_USE)
         return self._checkpoint
 
     def _model(self) -> tuple[Opened, Clock]:

@@ -1,0 +1,1 @@
+"""Answers put together in code, out of rows, tags and texts."""
