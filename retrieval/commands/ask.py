@@ -85,6 +85,7 @@ def ask(
     search ask --continue "and when was that?"
     search ask "Which animals did we see?" --answerer endpoint:llava --trace
     """
+    from retrieval.answers import RULES
     from retrieval.catalog import Catalog
     from retrieval.show.answer import answer_lines, write_answer
     from retrieval.show.page import check_place
@@ -102,6 +103,8 @@ def ask(
         else:
             for line in answer_lines(answer):
                 click.echo(line)
+        if answer.answerer != RULES:  # rules say so in their note
+            click.echo(f"Answered by {safe(answer.answerer)}.", err=True)
         for note in answer.notes:
             click.echo(safe(note), err=True)
 
