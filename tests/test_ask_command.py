@@ -105,6 +105,7 @@ def test_an_example_is_a_picture_and_its_answer(
         "What is red?", "--example", f"{odd}=a = cold one", "--example", f"{photos / 'green.png'}=a lawn"
     )
     assert result.exit_code == 0, result.stderr
+    assert "Answered by endpoint:" in result.stderr
     said = json.dumps(server.chats)
     assert "a = cold one" in said
     assert "a lawn" in said

@@ -144,6 +144,7 @@ def ask(
 
 
 def _show(answer: Answer, *, as_json: bool) -> None:
+    from retrieval.answers import RULES
     from retrieval.show.answer import answer_lines
 
     if as_json:
@@ -151,6 +152,8 @@ def _show(answer: Answer, *, as_json: bool) -> None:
     else:
         for line in answer_lines(answer):
             click.echo(line)
+    if answer.answerer != RULES:  # rules say so in their note
+        click.echo(f"Answered by {safe(answer.answerer)}.", err=True)
     for note in answer.notes:
         click.echo(safe(note), err=True)
 
