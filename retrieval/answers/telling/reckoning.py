@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from retrieval.answers.limits import narrowed
 from retrieval.answers.telling.figures import SHOWN, Figures, figures
-from retrieval.answers.telling.phrases import about, limits_words, named, pictures
+from retrieval.answers.telling.phrases import about, limits_words, named, one_of, pictures
 from retrieval.answers.telling.wording import marks, plain
 from retrieval.answers.understanding.periods import SEASONS
 from retrieval.db.circumstances import Circumstances, circumstances
@@ -253,6 +253,7 @@ class _Reckoning:
         one = count < 2
         if search.asks:
             like = named(replace(self.plan, searches=(search,), subject=search.words))
+            like = one_of(like) if count == 1 else like
             return f"{limits} {'looks' if one else 'look'} like {like}".strip()
         if limits.startswith("taken"):
             return f"{'was' if one else 'were'} {limits}"
