@@ -176,6 +176,12 @@ def test_two_kinds_of_pictures_are_held_against_each_other(library: Catalog) -> 
     assert [search.words for search in plan.searches] == ["dogs", "cats"]
 
 
+def test_one_picture_is_like_one_thing(library: Catalog) -> None:
+    told = asked(library, "Are there more red dogs than blue dogs?").text
+    assert "3 pictures look like red dogs" in told
+    assert "1 picture looks like a blue dog" in told
+
+
 def test_whether_all_are_such_is_counted(library: Catalog) -> None:
     answer = asked(library, "Are all pictures from Lisbon?")
     assert answer.text == "No: 2 of 5 pictures were taken near Lisbon [1][2]; 2 say nothing of it."

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from retrieval.answers.telling.phrases import pictures
 from retrieval.answers.telling.wording import plain
 from retrieval.db import reads
+from retrieval.english.nouns import verb
 from retrieval.errors import ImageError
 from retrieval.speech import Sight
 from retrieval.types import path_fields
@@ -57,9 +58,8 @@ def looked(thinking: Thinking, plan: Plan, found: Found, image_ids: Sequence[int
         replace(finding, match=found.chances.get(finding.facts.image_id or 0, 0.0)) for finding in findings
     ]
     telling = sum(bool(finding.text) for finding in findings)
-    text = (
-        f"{pictures(len(findings))} looked at, of which {telling} {_say(telling)} something to the question."
-    )
+    say = verb(telling, "say")
+    text = f"{pictures(len(findings))} looked at, of which {telling} {say} something to the question."
     if passed.gone:
         text += f" Passed over, since the file cannot be read now: {_named(passed.gone)}."
     if passed.changed:
@@ -152,7 +152,3 @@ def _row(finding: Finding) -> dict[str, Any]:
         "sure": round(finding.sure, 4),
         "by": finding.by,
     }
-
-
-def _say(count: int) -> str:
-    return "says" if count == 1 else "say"

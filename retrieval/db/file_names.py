@@ -1,4 +1,4 @@
-"""Pictures by the very name of their file: what cameras call a picture says nothing else of it."""
+"""Pictures and folders by their very names: what cameras call a picture says nothing else of it."""
 
 from __future__ import annotations
 
@@ -37,6 +37,20 @@ def called(reader: Reader, text: str, ids: Iterable[int] | None = None) -> list[
         rows = reader.rows(f"SELECT id, path FROM images WHERE id IN ({marks})", **parameters)
         found += [int(key) for key, path in rows if _is(bytes(path), name)]
     return found
+
+
+def folders_called(reader: Reader, name: str) -> list[str]:
+    """The folders of pictures, themselves or above them, that have that name."""
+    wanted = name.casefold()
+    rows = reader.rows("SELECT path FROM images WHERE missing_at IS NULL")
+    found: set[str] = set()
+    for folder in {os.path.dirname(bytes(path)) for (path,) in rows}:
+        while len(folder) > 1:
+            if os.fsdecode(os.path.basename(folder)).casefold() == wanted:
+                found.add(os.fsdecode(folder))
+                break  # what lies in it is in it
+            folder = os.path.dirname(folder)
+    return sorted(found)
 
 
 def _is(path: bytes, name: str) -> bool:

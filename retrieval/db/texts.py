@@ -107,6 +107,10 @@ def ids_from(reader: Reader, *, origin: bytes | None = None, source: str | None 
     return [int(row[0]) for row in rows]
 
 
+def has_any_from(reader: Reader, source: str) -> bool:
+    return bool(reader.rows("SELECT 1 FROM texts WHERE source = :source LIMIT 1", source=source))
+
+
 def present(reader: Reader, text_ids: Sequence[int]) -> list[int]:
     """Those of the ids that are texts."""
     found: list[int] = []

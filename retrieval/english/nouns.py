@@ -112,6 +112,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun if number == 1 else many(noun)}"
 
 
+def verb(count: int, plural: str) -> str:
+    """A regular verb as so many things do it: "looks" for one, "look" for others."""
+    return f"{plural}s" if count == 1 else plural
+
+
 def many(phrase: str) -> str:
     """A noun, or a phrase that ends with one, for more than one of it."""
     head, space, noun = phrase.rpartition(" ")

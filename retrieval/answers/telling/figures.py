@@ -22,7 +22,7 @@ from retrieval.answers.telling.phrases import (
 from retrieval.answers.telling.wording import marks, plain
 from retrieval.db.circumstances import Circumstances, circumstances
 from retrieval.english.days import day_words, span_words
-from retrieval.english.nouns import capital, listed
+from retrieval.english.nouns import capital, listed, verb
 
 if TYPE_CHECKING:
     from retrieval.answers.retrieving import Found
@@ -150,7 +150,7 @@ class _Made:
         if not silent:
             return f" {'It was' if len(dated) == 1 else 'They were'} taken {when}."
         some = "1 of them was" if len(dated) == 1 else f"{len(dated):,} of them were"
-        return f" {some} taken {when}; {silent:,} {_say(silent)} nothing of when."
+        return f" {some} taken {when}; {silent:,} {verb(silent, 'say')} nothing of when."
 
     def when(self) -> Figures:
         dated = sorted((row for row in self.rows if row.dated), key=_time)
@@ -194,7 +194,7 @@ class _Made:
         row = dated[0 if self.plan.which == "first" else -1]
         of = f"The {self.plan.which} of {self.those}" if len(self.rows) > 1 else capital(self.those)
         silent = len(self.rows) - len(dated)
-        rest = f" {silent:,} of them {_say(silent)} nothing about it." if silent else ""
+        rest = f" {silent:,} of them {verb(silent, 'say')} nothing about it." if silent else ""
         return self.done(f"{of} was taken{way} on {day(_time(row))} {self.cite([row])}.{rest}")
 
     def _silent(self, what: str) -> Figures:
@@ -233,10 +233,6 @@ def _called(word: str, name: str) -> str:
 
 def _form(rows: Sequence[Circumstances], one: str, several: str) -> str:
     return one if len(rows) == 1 else several
-
-
-def _say(count: int) -> str:
-    return "says" if count == 1 else "say"
 
 
 def _time(row: Circumstances) -> str:

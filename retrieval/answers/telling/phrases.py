@@ -12,7 +12,7 @@ from retrieval.answers.telling.wording import plain
 from retrieval.answers.understanding.negation import composed
 from retrieval.answers.understanding.subjects import GLUE
 from retrieval.english.days import day_of, day_words, period_words
-from retrieval.english.nouns import article_for, counted, listed, single, with_article
+from retrieval.english.nouns import article_for, counted, listed, single, verb, with_article
 from retrieval.query.filters import moment
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def likeness(count: int, named: str, limits: str = "") -> str:
     from retrieval.asking import DATED
 
     least = "At least " if count >= DATED else ""
-    looks = "looks" if count == 1 else "look"
+    looks = verb(count, "look")
     like = one_of(named) if count == 1 else named
     return f"{least}{pictures(count)}{' ' + limits if limits else ''} {looks} like {like}"
 

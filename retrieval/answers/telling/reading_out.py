@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from retrieval.answers.telling.phrases import as_told, one_of
 from retrieval.answers.telling.wording import plain, quoted
-from retrieval.db.texts import OCR
+from retrieval.db.texts import OCR, has_any_from
 from retrieval.english.certainty import band
 from retrieval.english.nouns import single
 
@@ -42,7 +42,7 @@ def unread_words(state: State, facts: Sequence[Facts]) -> str:
     if any(one.seen.strip() for one in facts):
         return ""
     with state.snapshot() as reader:
-        read = bool(reader.rows("SELECT 1 FROM texts WHERE source = :source LIMIT 1", source=OCR))
+        read = has_any_from(reader, OCR)
     if read:
         return "No text was read in these pictures." if facts else ""
     return "Text in a picture is known where it was read: search index --ocr reads it."

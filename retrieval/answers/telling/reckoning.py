@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from retrieval.answers.limits import narrowed
 from retrieval.answers.telling.figures import SHOWN, Figures, figures
-from retrieval.answers.telling.phrases import about, limits_words, named, pictures
+from retrieval.answers.telling.phrases import about, limits_words, named, one_of, pictures
 from retrieval.answers.telling.wording import marks, plain
 from retrieval.answers.understanding.periods import SEASONS
 from retrieval.db.circumstances import Circumstances, circumstances
 from retrieval.english.days import MONTHS, day_of
-from retrieval.english.nouns import listed
+from retrieval.english.nouns import listed, verb
 from retrieval.query.filters import Filter
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class _Reckoning:
         cited = rows[:SHOWN]
         those = f"{count:,} of {pictures(total)}"
         if whole.asks:
-            those += f" that {_look(total)} like {named(replace(self.plan, searches=(whole,)))}"
+            those += f" that {verb(total, 'look')} like {named(replace(self.plan, searches=(whole,)))}"
         limited = limits_words(of.where)
         if of.where:
             are = (
@@ -136,7 +136,7 @@ class _Reckoning:
             )
             text = f"{those} {are} {limited}"
         else:
-            text = f"{those} {_look(count)} like {named(replace(self.plan, searches=(of,)))}"
+            text = f"{those} {verb(count, 'look')} like {named(replace(self.plan, searches=(of,)))}"
         half = self.task.word == "most"
         if not total:
             return Figures(f"No picture {self._like(whole, 0)}, so there is none to tell it of.", (), 0.0)
@@ -147,7 +147,7 @@ class _Reckoning:
         else:
             lead = "No"
         shown = f"{', such as' if count > len(cited) else ''} {_marks(cited, cited)}" if cited else ""
-        rest = f"; {silent:,} {'says' if silent == 1 else 'say'} nothing of it" if silent else ""
+        rest = f"; {silent:,} {verb(silent, 'say')} nothing of it" if silent else ""
         seen = f" ({COUNTED})" if of.asks else ""
         sure = (
             0.0
@@ -170,7 +170,7 @@ class _Reckoning:
                 f"None of {those} says when it was taken." if rows else "There is no such picture.", (), 0.0
             )
         dated = sum(map(len, groups.values()))
-        known = f"{dated:,} of {those} {_say(dated)} when {_they_were(dated)} taken"
+        known = f"{dated:,} of {those} {verb(dated, 'say')} when {_they_were(dated)} taken"
         cited: list[Circumstances] = []
         if not self.task.word:
             parts = []
@@ -220,7 +220,7 @@ class _Reckoning:
         span = f"from {MONTHS[months[0]]} to {MONTHS[months[-1]]}"
         what = f"{self.task.word}, {span} as in the northern half of the globe"
         silent = len(rows) - len(dated)
-        rest = f"; {silent:,} {'says' if silent == 1 else 'say'} nothing of when" if silent else ""
+        rest = f"; {silent:,} {verb(silent, 'say')} nothing of when" if silent else ""
         text = f"{those} {'was' if len(its) == 1 else 'were'} taken in {what}{some}{rest}."
         return Figures(text, tuple(cited), self._sure(found, cited))
 
@@ -244,9 +244,7 @@ class _Reckoning:
     def _that(self, count: int) -> str:
         """What the pictures of the plan are, behind their number."""
         limits = limits_words(self._where(self.plan.searches[0]))
-        like = (
-            f" that {'looks' if count == 1 else 'look'} like {named(self.plan)}" if about(self.plan) else ""
-        )
+        like = f" that {verb(count, 'look')} like {named(self.plan)}" if about(self.plan) else ""
         return f"{' ' + limits if limits else ''}{like}"
 
     def _like(self, search: Search, count: int) -> str:
@@ -255,6 +253,7 @@ class _Reckoning:
         one = count < 2
         if search.asks:
             like = named(replace(self.plan, searches=(search,), subject=search.words))
+            like = one_of(like) if count == 1 else like
             return f"{limits} {'looks' if one else 'look'} like {like}".strip()
         if limits.startswith("taken"):
             return f"{'was' if one else 'were'} {limits}"
@@ -262,14 +261,6 @@ class _Reckoning:
 
     def _sure(self, found: Found, cited: Sequence[Circumstances]) -> float:
         return max((found.chances[row.image_id] for row in cited), default=0.0)
-
-
-def _look(count: int) -> str:
-    return "looks" if count == 1 else "look"
-
-
-def _say(count: int) -> str:
-    return "says" if count == 1 else "say"
 
 
 def _they_were(count: int) -> str:

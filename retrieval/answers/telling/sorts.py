@@ -15,7 +15,7 @@ from retrieval.answers.telling.phrases import one_of, pictures
 from retrieval.answers.telling.wording import plain
 from retrieval.answers.understanding.planning import asked_aspect
 from retrieval.english.certainty import HEDGES, NAME_LEAST, NAME_PROBABLE, PROBABLE, SURE, band
-from retrieval.english.nouns import capital, counted, listed, many, single, with_article
+from retrieval.english.nouns import capital, counted, listed, many, single, verb, with_article
 from retrieval.english.things import GENERIC, is_a, kind_of, members, widened
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def count_sorts(
     rest = len(order) - len(parts)
     if rest:
         parts.append(counted(rest, "other kind"))
-    looks = "looks" if len(facts) == 1 else "look"
+    looks = verb(len(facts), "look")
     like = one_of(about) if len(facts) == 1 else about
     which = f"{pictures(len(facts))}{f' {limits}' if limits else ''} that {looks} like {like}"
     none = f"; {silent:,} of them {'has' if silent == 1 else 'have'} none" if silent else ""

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from retrieval.answers.understanding.subjects import ASKING, GLUE, LOOKS
+from retrieval.db.tags import given
 from retrieval.english.nouns import many, single
 
 if TYPE_CHECKING:
@@ -21,8 +22,7 @@ LEAST_LETTERS, LONG_LETTERS = 3, 7
 def meant(state: State, words: str) -> str:
     """The words, those that nobody knows spelled as a known one is; empty where nothing is to be mended."""
     with state.snapshot() as reader:
-        tags = [str(tag) for (tag,) in reader.rows("SELECT DISTINCT tag FROM image_tags")]
-    known = _known() | _pieces(tags)
+        known = _known() | _pieces(given(reader))
     mended = [_mended(word, known) for word in words.split()]
     return " ".join(mended) if mended != words.split() else ""
 
