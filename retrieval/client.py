@@ -442,6 +442,7 @@ def _description(row: Mapping[str, Any]) -> Description:
         captioner=row["captioner"],
         image_id=row.get("image_id"),
         note=row.get("note", ""),
+        seen=row.get("seen", True),
     )
 
 

@@ -230,6 +230,8 @@ class Description:
         }
         if self.image_id is not None:
             row["image_id"] = self.image_id
+        if not self.seen:
+            row["seen"] = False
         return {**row, "note": self.note} if self.note else row
 
 
