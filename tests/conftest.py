@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 # Before any import of a library that asks once whether it may use the network.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -22,8 +22,10 @@ from PIL import Image, ImageDraw
 
 from indexer import IndexReport, index_folder
 from retrieval.encoders.toy import COLOURS
+from tests.browsing import ROOT, Opens, chromium
 
-ROOT = Path(__file__).parent.parent
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -115,3 +117,18 @@ def python(code: str, *arguments: str, **options: Any) -> subprocess.CompletedPr
     """Run code in a fresh interpreter, for what depends on what was imported before."""
     options = {"capture_output": True, "text": True, "timeout": 120, "cwd": ROOT, **options}
     return subprocess.run([sys.executable, "-c", code, *arguments], check=False, **options)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture
+def opens(browser: Browser) -> Iterator[Opens]:
+    """Opens the page of a server; at the end nothing may have gone wrong in it."""
+    opening = Opens(browser)
+    yield opening
+    opening.close()
+    assert opening.wrong == []

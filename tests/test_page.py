@@ -3,44 +3,24 @@
 from __future__ import annotations
 
 import base64
-import os
-import re
-import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlsplit
+from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image
 
 from indexer import index_folder
 from retrieval import Catalog
-from tests.conftest import ROOT, draw
+from tests.browsing import DESK, PHONE, TILES, Opens, asked, ended, names, settled, started
+from tests.conftest import draw
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="Chromium is not installed; on Debian: apt-get install chromium"
-)
-sync_api = pytest.importorskip(
-    "playwright.sync_api", reason="Playwright is not installed: pip install playwright"
-)
-FLAGS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
-DESK = {"width": 1280, "height": 800}
-PHONE = {"width": 390, "height": 844}
 HOSTILE = "<img src=x onerror=alert(1)>.png"
 EXIF_TAKEN = 36867
-TILES = ".tile > a"
 
 
 def write_photos(folder: Path) -> None:
@@ -57,26 +37,6 @@ def write_photos(folder: Path) -> None:
         picture.save(folder / "gray" / f"{number:04}.jpg", exif=exif)
 
 
-def started(catalog: Path, caches: Path) -> tuple[subprocess.Popen[str], str]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "cli", "serve", "--port", "0", "--catalog", str(catalog)],
-        cwd=ROOT, stderr=subprocess.PIPE, text=True, env={**os.environ, "SEARCH_CACHE": str(caches)},
-    )  # fmt: skip
-    assert process.stderr is not None
-    said = process.stderr.readline()
-    found = re.search(r"http://127\.0\.0\.1:\d+", said)
-    if not found:
-        process.kill()
-        said += process.communicate()[1]
-    assert found, said
-    return process, found[0]
-
-
-def ended(process: subprocess.Popen[str]) -> None:
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=20)
-
-
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, caches: Path) -> Iterator[str]:
     """The address of a server over the drawn pictures."""
@@ -86,66 +46,6 @@ def home(tmp_path_factory: pytest.TempPathFactory, caches: Path) -> Iterator[str
     process, address = started(folder / "catalog", caches)
     yield address
     ended(process)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
-        yield opened
-        opened.close()
-
-
-class Opens:
-    """Opens the page, and notes whatever goes wrong in it or would leave the machine."""
-
-    def __init__(self, browser: Browser) -> None:
-        self._browser = browser
-        self._contexts: list[Any] = []
-        self.wrong: list[str] = []
-
-    def __call__(self, address: str, **options: Any) -> Page:
-        context = self._browser.new_context(**{"viewport": DESK, "locale": "en-GB", **options})
-        context.set_default_timeout(8000)
-        self._contexts.append(context)
-        page = context.new_page()
-        own = "{0.scheme}://{0.netloc}/".format(urlsplit(address))
-        inside = (own, "blob:", "data:")
-        page.on(
-            "console",
-            lambda said: self.wrong.append(said.text) if said.type in ("error", "warning") else None,
-        )
-        page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        page.on("request", lambda sent: None if sent.url.startswith(inside) else self.wrong.append(sent.url))
-        page.goto(address)
-        return page
-
-    def close(self) -> None:
-        for context in self._contexts:
-            context.close()
-
-
-@pytest.fixture
-def opens(browser: Browser) -> Iterator[Opens]:
-    """At the end nothing may have gone wrong."""
-    opening = Opens(browser)
-    yield opening
-    opening.close()
-    assert opening.wrong == []
-
-
-def asked(page: Page) -> dict[str, list[str]]:
-    return parse_qs(urlsplit(page.url).query)
-
-
-def names(page: Page) -> list[str]:
-    """Of the pictures in the grid, as they are read aloud, in their order."""
-    page.wait_for_selector(TILES)
-    said: list[str] = page.eval_on_selector_all(
-        ".tile",
-        "tiles => tiles.sort((a, b) => a.ariaPosInSet - b.ariaPosInSet).map(tile => tile.querySelector('img').alt)",
-    )
-    return said
 
 
 def focused(page: Page) -> int:
@@ -160,18 +60,6 @@ def search(page: Page, words: str) -> None:
         page,
         "words => document.querySelector('h1')?.textContent.includes(words) && !document.querySelector('[aria-busy]')",
         words,
-    )
-
-
-def settled(page: Page, expression: str, argument: Any = None) -> None:
-    """Wait until it holds. Playwright's own way evaluates a string in the page, which the page forbids."""
-    test = expression if re.match(r"\w+ =>", expression) else f"() => ({expression})"
-    page.evaluate(
-        f"""async argument => {{
-          for (const end = Date.now() + 8000; !(await ({test})(argument)); await new Promise(done => setTimeout(done, 15)))
-            if (Date.now() > end) throw new Error("This never came about.");
-        }}""",
-        argument,
     )
 
 

@@ -145,7 +145,7 @@ class Described(Shape):
     caption: str
     tags: list[Sure]
     captioner: str
-    seen: Annotated[bool, Field(description="False where the words come from what is on record alone.")] = True
+    seen: Annotated[bool, Field(description="False where it goes by what is on record alone.")] = True
     note: str | None = None
 
 
