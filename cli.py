@@ -215,7 +215,7 @@ def index(
 @ranking_options
 @click.option(
     "--rerank", is_flag=False, flag_value="auto", metavar="[NAME]",
-    help="Have a model look again at the best hits: blip_itm, crops; 'none' for no second look at all.",
+    help="Look again at the best hits: regions, crops, blip_itm; 'none' for no second look at all.",
 )  # fmt: skip
 @click.option(
     "--rerank-depth", type=click.IntRange(1), default=50, show_default=True, metavar="N",

@@ -273,6 +273,16 @@ def fill_catalog(place: Path, spec: str, count: int) -> None:
         catalog.refresh()
 
 
+def row_bytes(number: int) -> int:
+    """How large the file of a made row is said to be."""
+    return 60_000 + number
+
+
+def row_time(number: int) -> int:
+    """When it is said to have been changed, in nanoseconds."""
+    return 1_700_000_000_000_000_000 + number
+
+
 def _row(path: Path, number: int) -> dict[str, Any]:
     from dataclasses import asdict
 
@@ -285,8 +295,8 @@ def _row(path: Path, number: int) -> dict[str, Any]:
         **asdict(metadata),
         "keywords": [],
         "path": os.fsencode(path),
-        "size": 60_000 + number,
-        "mtime_ns": 1_700_000_000_000_000_000 + number,
+        "size": row_bytes(number),
+        "mtime_ns": row_time(number),
         "content_hash": number.to_bytes(32, "big"),
         "missing_at": None,
         "indexed_at": 1_700_000_000.0,

@@ -156,7 +156,13 @@ class _Line:
                 self._take(items, encoded)
                 self.done += len(items)
                 self.progress(
-                    "advance", {"total": self.total, "done": self.done, "failed": self.counts.failed}
+                    "advance",
+                    {
+                        "total": self.total,
+                        "done": self.done,
+                        "failed": self.counts.failed,
+                        "path": os.fsdecode(items[-1].path),
+                    },
                 )
                 if (
                     len(self.batch) >= config.COMMIT_IMAGES

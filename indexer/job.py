@@ -1,4 +1,4 @@
-"""An indexing run in a process of its own, for servers: `python -m indexer.job`.
+"""An indexing run, or the making of the map, in a process of its own, for servers: `python -m indexer.job`.
 
 What to do comes as one JSON object on standard input, so that no address with a password is
 in the list of processes; how it goes is told as JSON lines on standard output. SIGINT ends
@@ -12,14 +12,22 @@ import json
 import os
 import sys
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from indexer import index_folder
 from indexer.stopping import StopSignals
+from retrieval import Catalog
 from retrieval.errors import RetrievalError
+
+if TYPE_CHECKING:
+    from indexer import IndexReport
+    from retrieval.atlas import MapReport
 
 OFTEN = 0.1
 """Seconds between two lines that only say how far it is."""
+MAP_WAITS = 5
+"""How much of the processor it leaves to others, as `nice` counts."""
 
 
 class _Teller:
@@ -58,13 +66,7 @@ def main() -> int:
     teller = _Teller()
     try:
         with StopSignals() as stop:
-            report = index_folder(
-                asked["catalog"],
-                asked["paths"],
-                retry=bool(asked["retry"]),
-                progress=teller,
-                stopped=lambda: stop.is_set() or teller.unread,
-            )
+            report = _done(asked, teller, lambda: stop.is_set() or teller.unread)
     except RetrievalError as error:
         teller.line({"step": "error", "message": str(error)})
         return 1
@@ -73,6 +75,17 @@ def main() -> int:
         return 0
     finally:
         teller.close()
+
+
+def _done(asked: dict[str, Any], teller: _Teller, stopped: Callable[[], bool]) -> IndexReport | MapReport:
+    if asked.get("kind") == "map":
+        if hasattr(os, "nice"):
+            os.nice(MAP_WAITS)  # nobody is kept waiting for it but by it
+        with Catalog(asked["catalog"]) as catalog:
+            return catalog.atlas.make(progress=teller, stopped=stopped)
+    return index_folder(
+        asked["catalog"], asked["paths"], retry=bool(asked["retry"]), progress=teller, stopped=stopped
+    )
 
 
 if __name__ == "__main__":

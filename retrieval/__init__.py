@@ -14,8 +14,13 @@ Names are imported when they are first used, so that `import retrieval` costs no
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+# ONNX Runtime reads it when it is imported: it would gather statistics for its makers, and nothing may
+# leave this machine.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from retrieval.catalog import Catalog

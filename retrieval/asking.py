@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from retrieval.db.reader import Reader
+    from retrieval.db.reads import Shown
     from retrieval.explain import Explanation
     from retrieval.feedback import Marks
     from retrieval.protocols import Encoder, Progress
@@ -120,7 +121,8 @@ def search(state: State, query: Query, asked: Asked, *, without: Sequence[int] =
         if asked.sort == "date" and asked.cutoff:
             wanted = max(wanted, DATED)
         least = (encoder.cutoff if asked.min_match is None else asked.min_match) if asked.cutoff else 0.0
-        hits, closest = _hits(reader, ranking.ranked(wanted), wanted, least)
+        dated = asked.limit if asked.sort == "date" and asked.cutoff and reranker is None else None
+        hits, closest = _hits(reader, ranking.ranked(wanted), wanted, least, newest=dated)
     notes = [note for term in terms if term.learnt is not None for note in term.learnt.notes]
     notes += _notes(query, encoder, marks)
     if reranker is not None:
@@ -151,7 +153,7 @@ def similar(state: State, pictures: Sequence[Picture], asked: Asked) -> Hits:
     if not pictures:
         raise QueryError("Name a picture to find more like it: search similar photo.jpg")
     query = Query(tuple(term for picture in pictures for term in Query.image(picture).terms)).checked()
-    own = [state.find_picture(picture) for picture in pictures]
+    own = [state.find_picture(picture, changed=True) for picture in pictures]
     return search(state, query, asked, without=[image_id for image_id in own if image_id is not None])
 
 
@@ -254,8 +256,13 @@ def explained(state: State, query: Query, picture: Picture, *, allow_url: bool =
     )
 
 
-def _hits(reader: Reader, ranked: Ranked, limit: int, cutoff: float) -> tuple[list[Hit], list[Hit]]:
-    """The best `limit` whose match reaches the cut-off, and those of the first `limit` below it."""
+def _hits(
+    reader: Reader, ranked: Ranked, limit: int, cutoff: float, *, newest: int | None
+) -> tuple[list[Hit], list[Hit]]:
+    """The best `limit` whose match reaches the cut-off, and those of the first `limit` below it.
+
+    With `newest`, of either no more than so many are made, of the good ones the newest.
+    """
     ids, chances = ranked.ids.tolist(), ranked.chances.tolist()
     above = [place for place, chance in enumerate(chances) if chance >= cutoff][:limit]
     below = sorted(
@@ -272,7 +279,7 @@ def _hits(reader: Reader, ranked: Ranked, limit: int, cutoff: float) -> tuple[li
             score=float(ranked.scores[place]),
             match=chances[place],
             rank=rank,
-            taken_at=_with_offset(row.taken_at, row.taken_offset),
+            taken_at=_when(row) or None,
             taken_source=row.taken_source,
             width=row.width,
             height=row.height,
@@ -281,6 +288,9 @@ def _hits(reader: Reader, ranked: Ranked, limit: int, cutoff: float) -> tuple[li
 
     # Vectors without a picture are a damage that `doctor` mends; nothing of them can be shown.
     above, below = ([place for place in part if ids[place] in shown] for part in (above, below))
+    if newest is not None:
+        above = sorted(above, key=lambda place: _when(shown[ids[place]]), reverse=True)[:newest]
+        below = below[:newest]
     return (
         [hit(rank, place) for rank, place in enumerate(above, 1)],
         [hit(rank, place) for rank, place in enumerate(below, 1)],
@@ -321,8 +331,10 @@ def _taken(hit: Hit) -> str:
     return hit.taken_at or ""
 
 
-def _with_offset(taken_at: str | None, offset: int | None) -> str | None:
-    if taken_at is None or offset is None:
-        return taken_at
+def _when(row: Shown) -> str:
+    """When a picture was taken, with the offset of its clock where that is known."""
+    offset = row.taken_offset
+    if row.taken_at is None or offset is None:
+        return row.taken_at or ""
     sign = "-" if offset < 0 else "+"
-    return f"{taken_at}{sign}{abs(offset) // 60:02d}:{abs(offset) % 60:02d}"
+    return f"{row.taken_at}{sign}{abs(offset) // 60:02d}:{abs(offset) % 60:02d}"

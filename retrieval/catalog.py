@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from retrieval.asking import Known, Sort
+    from retrieval.atlas import Atlas
     from retrieval.concepts import Concepts
     from retrieval.describing.report import DescribeReport
     from retrieval.duplicates import Duplicates, Kind
@@ -55,6 +56,7 @@ class Catalog:
     ) -> None:
         self.state = State(place, encoder=encoder, create=create, readonly=readonly)
         self._pictures = Pictures(self.state)
+        self._atlas: Atlas | None = None
 
     def __enter__(self) -> Catalog:
         return self
@@ -192,6 +194,7 @@ class Catalog:
         where: Filter | None = None,
         examples: Iterable[Example | tuple[Picture, str]] = (),
         follow_up: bool = False,
+        after: Answer | None = None,
         keep: bool = False,
         rerank: str | None = None,
         seconds: float = ASK_SECONDS,
@@ -208,8 +211,9 @@ class Catalog:
         rows, never from a model. `examples` are pictures with the right answers, for a model to
         learn from. After about `seconds` the answer is made from what there is by then. Sentences
         that nothing bears out are dropped, unless `check` is False. `keep` writes the question and
-        its answer into the catalog, and `follow_up` goes on from what was kept. `on_text` gets a
-        model's draft as it comes, unchecked, and `on_answer` the answer, before `keep` writes it.
+        its answer into the catalog, and `follow_up` goes on from what was kept; `after` goes on
+        from an answer, and nothing is written. `on_text` gets a model's draft as it comes,
+        unchecked, and `on_answer` the answer, before `keep` writes it.
         """
         from retrieval.answers import ask
 
@@ -221,6 +225,7 @@ class Catalog:
             where=where,
             examples=examples,
             follow_up=follow_up,
+            after=after,
             keep=keep,
             rerank=rerank,
             seconds=seconds,
@@ -337,6 +342,15 @@ class Catalog:
     def pictures(self) -> Pictures:
         """The pictures themselves: `pictures.get(id)`, `pictures.list(order="newest")`."""
         return self._pictures
+
+    @property
+    def atlas(self) -> Atlas:
+        """The library on a plane, alike pictures together: `atlas.map()`, made better by `atlas.make()`."""
+        from retrieval.atlas import Atlas
+
+        if self._atlas is None:
+            self._atlas = Atlas(self.state)
+        return self._atlas
 
     def thumbnail(self, image_id: int, size: int = 320) -> bytes:
         """A picture of the catalog as a small JPEG, upright; kept in the catalog's cache."""

@@ -29,11 +29,13 @@ from retrieval.types import (
     Description,
     Hit,
     Hits,
+    Span,
     Status,
     Step,
     Tag,
     TextHit,
     TextHits,
+    Timeline,
 )
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from retrieval.config import Location
     from retrieval.query.filters import Filter
     from retrieval.query.terms import Query
+    from retrieval.types import Unit
 
     Picture = int | str | os.PathLike[str]
     """A picture of the catalog by its id, or a file by its path."""
@@ -162,6 +165,7 @@ class Client:
         limit: int = ASK_LIMIT,
         where: Filter | None = None,
         follow_up: bool = False,
+        after: Answer | None = None,
         keep: bool = False,
         seconds: float = ASK_SECONDS,
         check: bool = True,
@@ -171,6 +175,7 @@ class Client:
     ) -> Answer:
         """Answer a question from the pictures; `rules` has no model asked.
 
+        `follow_up` goes on from what was kept in the catalog, `after` from an answer of this server.
         `progress` gets each step as it is done, and `on_text` a model's draft as it comes.
         """
         body: dict[str, Any] = {
@@ -181,6 +186,7 @@ class Client:
             "seconds": seconds,
             "check": check,
             **({"answerer": "rules"} if rules else {}),
+            **({} if after is None else {"turn": _turn(after)}),
         }
         for name, value in _filter(where):
             if name == "tag":
@@ -210,6 +216,16 @@ class Client:
         if isinstance(image, int):
             return _description(self._get(f"/images/{image}/description", params))
         return _description(self._send("/describe", params, [Path(image)]))
+
+    def timeline(
+        self, by: Unit = "month", *, where: Filter | None = None, query: str | Query | None = None
+    ) -> Timeline:
+        """How many pictures are from each year, month or day; with a query, of what it finds."""
+        params: Params = [("by", by), *_filter(where)]
+        if query is not None:
+            params.append(("q", query if isinstance(query, str) else written(query)))
+        row = self._get("/timeline", params)
+        return Timeline(row["by"], tuple(Span(**one) for one in row["spans"]), row["undated"])
 
     def status(self) -> Status:
         """What the catalog holds."""
@@ -446,6 +462,14 @@ def _description(row: Mapping[str, Any]) -> Description:
     )
 
 
+def _turn(answer: Answer) -> str:
+    if not isinstance(answer.trail, str):
+        raise QueryError(
+            "This answer did not come from a server, so that no question can go on from it there."
+        )
+    return answer.trail
+
+
 def _answer(row: Mapping[str, Any]) -> Answer:
     return Answer(
         text=row["text"],
@@ -469,4 +493,6 @@ def _answer(row: Mapping[str, Any]) -> Answer:
         answerer=row["answerer"],
         cost=Cost(**row["cost"]),
         notes=tuple(row.get("notes", ())),
+        closest=tuple(_hit(one) for one in row.get("closest", ())),
+        trail=row.get("turn"),
     )

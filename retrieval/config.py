@@ -10,6 +10,7 @@
 | `SEARCH_ENDPOINT_KEY` | its key, where it wants one |
 | `SEARCH_MCP_TOKEN` | what each request to `search mcp --http` has to bring, where it is set |
 | `SEARCH_TOKEN` | what each request to `search serve` has to bring, where it is set |
+| `SEARCH_TOKEN_FILE` | a file that holds that |
 | `SEARCH_PREVIEW` | how `--preview` draws: `kitty`, `iterm2`, `sixel`, `blocks` or `none` |
 | `SEARCH_OFFLINE` | set to 1: never ask a model hub (`HF_HUB_OFFLINE` counts too) |
 """

@@ -45,16 +45,21 @@ def meant(
     vectors = state.text_vectors(encoder, [str(term.value) for term in query.terms if term.kind == "text"])
     found = []
     for term in query.terms:
-        if term.kind == "text":
-            found.append(Meant(term, vectors[str(term.value)]))
-        elif term.kind == "image":
-            image_id, vector = picture_vector(state, info, encoder, term.value, allow_url=allow_url)
-            found.append(Meant(term, vector, image_id=image_id))
-        else:
-            from retrieval.concepts import Concepts
+        try:
+            if term.kind == "text":
+                found.append(Meant(term, vectors[str(term.value)]))
+            elif term.kind == "image":
+                image_id, vector = picture_vector(state, info, encoder, term.value, allow_url=allow_url)
+                found.append(Meant(term, vector, image_id=image_id))
+            else:
+                from retrieval.concepts import Concepts
 
-            learnt = Concepts(state).learnt(str(term.value), info)
-            found.append(Meant(term, learnt.vector, learnt=learnt))
+                learnt = Concepts(state).learnt(str(term.value), info)
+                found.append(Meant(term, learnt.vector, learnt=learnt))
+        except QueryError as error:
+            if query.written is None or error.query is not None:
+                raise
+            raise QueryError(str(error), query=query.written, at=term.at) from error
     return sorted(found, key=lambda item: (item.term.kind, str(item.term.value), item.term.weight))
 
 

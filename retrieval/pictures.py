@@ -10,18 +10,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
+from retrieval.db import descriptions, reads
 from retrieval.db import pictures as db
-from retrieval.db import reads
 from retrieval.db.circumstances import FILE_TIME
+from retrieval.english.quoting import cut, visible
 from retrieval.errors import ImageUnreadable, QueryError
-from retrieval.types import clamped_ns, path_fields, under
+from retrieval.types import Span, Timeline, clamped_ns, path_fields, under
 
 if TYPE_CHECKING:
     from retrieval.db.pictures import Order, PictureRow
     from retrieval.query.filters import Filter
     from retrieval.state import State
+    from retrieval.types import Unit
 
 T = TypeVar("T")
+UNITS: dict[str, int] = {"year": 4, "month": 7, "day": 10}
+"""A unit of time -> how many characters of a day name it."""
+ALT_CHARS = 150
+"""Of what is read out for each picture of a list."""
 
 
 class NoSuchPicture(QueryError):
@@ -92,10 +98,12 @@ class Listed(list[T]):
 
 @dataclass(slots=True)
 class _Orders:
-    """The ids of one moment of the catalog, in the orders that were asked for."""
+    """The ids of one moment of the catalog, in the orders that were asked for, and their days."""
 
     moment: int | None
     ids: dict[str, Any] = field(default_factory=dict)
+    days: Any = None
+    """Ids, days, and which of the days are only the files'."""
 
 
 class Pictures:
@@ -132,6 +140,13 @@ class Pictures:
         """Those of the pictures that are in the catalog, by id."""
         with self._state.snapshot() as reader:
             return {key: _picture(row) for key, row in db.picture_rows(reader, image_ids).items()}
+
+    def alts(self, image_ids: Sequence[int]) -> dict[int, str]:
+        """A line for those who cannot see a picture, of those that somebody has put into words."""
+        with self._state.snapshot() as reader:
+            found = descriptions.alts(reader, image_ids)
+        lines = {image_id: cut(visible(text), ALT_CHARS) for image_id, text in found.items()}
+        return {image_id: line for image_id, line in lines.items() if line}
 
     def open_file(self, picture: Picture) -> BinaryIO:
         """The picture's own file, opened for reading.
@@ -174,19 +189,52 @@ class Pictures:
         spans = (under(os.path.realpath(root)) for root in roots)
         return any(low <= real < high for low, high in spans)
 
-    def months(self, *, where: Filter | None = None) -> dict[str, int]:
-        """How many pictures were taken in each month, `2023-07`; those of unknown date are left out."""
-        among = None if not where else [int(one) for one in self._state.passing(where)]
+    def timeline(
+        self, by: Unit = "month", *, where: Filter | None = None, among: Sequence[int] | None = None
+    ) -> Timeline:
+        """How many pictures are from each year, month or day: of all, of those that pass, or of `among`."""
+        import numpy as np
+
+        if by not in UNITS:
+            raise QueryError(f"Time is told by {', '.join(UNITS)}, not by '{by}'.")
         with self._state.snapshot() as reader:
-            return db.months(reader, among)
+            days = self._of_now().days
+            if days is None:
+                rows = db.days(reader)
+                days = self._orders.days = (
+                    np.array([row[0] for row in rows], np.int64),
+                    np.array([row[1] for row in rows], "U10"),
+                    np.array([row[2] for row in rows], np.bool_),
+                )
+            ids, when, by_file = days
+            wanted = np.ones(len(ids), np.bool_)
+            if where:
+                wanted &= np.isin(ids, self._state.passing(where))
+        if among is not None:
+            wanted &= np.isin(ids, np.array(among, np.int64))
+        dated = wanted & (when != "")
+        names, places = np.unique(when[dated].astype(f"U{UNITS[by]}"), return_inverse=True)
+        every = np.bincount(places, minlength=len(names))
+        of_files = np.bincount(places, weights=by_file[dated], minlength=len(names))
+        spans = zip(names.tolist(), every.tolist(), of_files.tolist(), strict=True)
+        return Timeline(
+            by=by,
+            spans=tuple(Span(name, count, int(files)) for name, count, files in spans),
+            undated=int(wanted.sum() - dated.sum()),
+        )
+
+    def _of_now(self) -> _Orders:
+        """What is kept of the present moment; to be called inside a snapshot."""
+        moment = self._state.moment()
+        if moment is None or self._orders.moment != moment:
+            self._orders = _Orders(moment)
+        return self._orders
 
     def _ids(self, order: Order, where: Filter | None) -> Any:
         import numpy as np
 
         with self._state.snapshot() as reader:
-            moment = self._state.moment()
-            if moment is None or self._orders.moment != moment:
-                self._orders = _Orders(moment)
+            self._of_now()
             ids = self._orders.ids.get(order)
             if ids is None:
                 ids = self._orders.ids[order] = np.array(db.ordered(reader, order), np.int64)

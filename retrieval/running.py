@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from retrieval import config
@@ -27,11 +27,13 @@ class Running:
     token: str | None = None
     answering: str = ""
     """What answers questions there: see `answering`."""
+    catalog: str = field(default="", compare=False)
+    """Which catalog that is: word that was moved or copied with a folder is of another one."""
 
 
 def announce(location: Location, running: Running) -> None:
     """Leave word in the catalog's cache, for nobody but this user."""
-    place = _place(location)
+    place, running = _place(location), replace(running, catalog=os.path.realpath(location.folder))
     place.parent.mkdir(parents=True, exist_ok=True)
     part = place.with_name(f".{FILE}.{os.getpid()}")
     part.unlink(missing_ok=True)
@@ -50,9 +52,9 @@ def withdraw(location: Location, running: Running) -> None:
 def find(location: Location, *, version: str) -> Running | None:
     """The server of a catalog, where this user has left word of one of this version that seems to live."""
     found = _read(location)
-    if found is None or found.version != version or not _lives(found.pid):
+    if found is None or found.version != version or found.catalog != os.path.realpath(location.folder):
         return None
-    return found
+    return found if _lives(found.pid) else None
 
 
 def answering(answerer: str | None) -> str:
@@ -78,7 +80,7 @@ def _read(location: Location) -> Running | None:
             found = Running(**json.loads(file.read()))
     except (OSError, ValueError, TypeError, RecursionError):
         return None
-    texts = (found.url, found.version, found.key, found.answering, found.token or "")
+    texts = (found.url, found.version, found.key, found.answering, found.catalog, found.token or "")
     sound = type(found.pid) is int and 0 < found.pid < 1 << 31 and all(isinstance(one, str) for one in texts)
     return found if sound and found.key else None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import hashlib
 import os
 import threading
 from collections import OrderedDict
@@ -21,6 +22,7 @@ from retrieval.errors import (
     CatalogError,
     CatalogNotFound,
     EncoderMismatch,
+    ImageError,
     ModelError,
     QueryError,
 )
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 
     from retrieval.db.queries import Writer
     from retrieval.db.reader import Reader
-    from retrieval.db.reads import EncoderInfo
+    from retrieval.db.reads import EncoderInfo, FileRow
     from retrieval.protocols import Encoder, VectorStore
     from retrieval.query.filters import Filter
     from retrieval.query.terms import Picture
@@ -95,13 +97,16 @@ class State:
         self._masks: Masks | None = None
         self._encoders: dict[str, Encoder] = {}
         self._said: OrderedDict[tuple[str, str], NDArray[np.float32]] = OrderedDict()
+        self._depth = 0
+        self._reopened = 0
         try:
             self._reader = open_reader(self.location)
         except CatalogNotFound:
             if not create or holds_something(self.location):
                 raise
-            self.writer().close()
+            self._create()
             self._reader = open_reader(self.location)
+        self._file = _file(self.location)
 
     def close(self) -> None:
         with self.lock:
@@ -118,8 +123,29 @@ class State:
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[Reader]:
         """The lock, and one moment of the rows."""
-        with self.lock, self.reader.snapshot():
-            yield self.reader
+        with self.lock:
+            if not self._depth:
+                self._follow()
+            self._depth += 1
+            try:
+                with self.reader.snapshot():
+                    yield self.reader
+            finally:
+                self._depth -= 1
+
+    def _follow(self) -> None:
+        """Go over to the catalog that has taken the place of the one that was opened, if one has.
+
+        One that was taken away can still be read, as long as nothing stands in its place.
+        """
+        found = _file(self.location)
+        if self._closed or found is None or found == self._file:
+            return
+        reader = open_reader(self.location)
+        self._reader.close()
+        self._reader, self._file = reader, found
+        self._reopened += 1
+        self.forget_stores()
 
     def check_writable(self) -> None:
         if self.readonly:
@@ -129,12 +155,20 @@ class State:
         from retrieval.db.queries import Writer
 
         self.check_writable()
+        # A catalog that was taken away is not made anew, nor one changed that a newer version has made.
+        open_reader(self.location).close()
         return Writer(self.location)
+
+    def _create(self) -> None:
+        from retrieval.db.queries import Writer
+
+        self.check_writable()
+        Writer(self.location).close()
 
     def active(self) -> EncoderInfo:
         """The model whose vectors are searched."""
-        with self.lock:
-            info = reads.active_encoder(self.reader)
+        with self.snapshot() as reader:
+            info = reads.active_encoder(reader)
         if info is None:
             raise CatalogEmpty(
                 f"The catalog at {self.location.name} holds no pictures yet. Index some: search index PATH"
@@ -203,8 +237,11 @@ class State:
     def forget_stores(self) -> None:
         self._images = self._texts = self._masks = None
 
-    def find_picture(self, picture: Picture) -> int | None:
-        """The id of a picture of the catalog; None for one from outside, or a file that has changed."""
+    def find_picture(self, picture: Picture, *, changed: bool = False) -> int | None:
+        """The id of a picture of the catalog; None for one from outside, or a file that has changed.
+
+        With `changed`, the id of what the file was before as well.
+        """
         if not isinstance(picture, str | os.PathLike):
             return None if isinstance(picture, bool) or not hasattr(picture, "__index__") else index(picture)
         if is_url(picture):
@@ -219,7 +256,7 @@ class State:
         except OSError:
             return row.id  # its disk is away: the catalog still knows how it looked
         same = (status.st_size, clamped_ns(status.st_mtime_ns)) == (row.size, row.mtime_ns)
-        return row.id if same else None
+        return row.id if same or changed or _same_content(path, row) else None
 
     def view(self, info: EncoderInfo, where: Filter) -> View:
         """The store, and masks over its ids; to be called inside a snapshot."""
@@ -253,7 +290,8 @@ class State:
         """A number that changes with the rows, where the database has one for all that others write."""
         if self.reader.dialect != "sqlite":
             return None
-        return int(self.reader.rows("PRAGMA data_version")[0][0])
+        version = int(self.reader.rows("PRAGMA data_version")[0][0])
+        return self._reopened << 48 | version  # the database counts for each connection by itself
 
     def moment_now(self) -> int | None:
         """The same, of a caller who is in no snapshot."""
@@ -320,6 +358,28 @@ class State:
         return open_store(self.location.cache, truth, save=save, write=not self.readonly)
 
 
+def _same_content(path: str, row: FileRow) -> bool:
+    """Whether a file was only written again, as by a restored backup: telling costs less than encoding."""
+    from retrieval.images import read_file
+
+    try:
+        content = read_file(path) if os.stat(path).st_size == row.size else None
+    except (OSError, ImageError):
+        return False  # whoever goes on to open it says what is wrong
+    return content is not None and hashlib.sha256(content.data).digest() == row.content_hash
+
+
 def _fixed(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     mask.setflags(write=False)
     return mask
+
+
+def _file(location: Location) -> tuple[int, int] | None:
+    """Which file the database is by now; None where there is none, or where it is no file."""
+    if location.url is not None:
+        return None
+    try:
+        found = os.stat(location.database)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

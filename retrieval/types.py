@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, SupportsIndex, overload
+from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, overload
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     """2-D float32, one L2-normalised row an item."""
     Pixels = NDArray[np.uint8]
     """[views, height, width, 3] uint8 RGB: one prepared picture."""
+
+Unit = Literal["year", "month", "day"]
 
 
 def path_fields(path: str | os.PathLike[str]) -> dict[str, str]:
@@ -148,6 +150,29 @@ class Hits(list[Hit]):
 
     def _repr_html_(self) -> str | None:
         return None if self._html is None else self._html(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A year (`2019`), month (`2019-05`) or day (`2019-05-12`), and how many pictures are from it."""
+
+    span: str
+    images: int
+    by_file: int = 0
+    """Of these, the ones whose file alone tells a time, which may be that of a copy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """Pictures over time, the oldest first; spans without any are left out."""
+
+    by: Unit
+    spans: tuple[Span, ...]
+    undated: int
+
+    def as_dict(self) -> dict[str, Any]:
+        spans = [{"span": one.span, "images": one.images, "by_file": one.by_file} for one in self.spans]
+        return {"by": self.by, "spans": spans, "undated": self.undated}
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,6 +345,8 @@ class Answer:
     """Sentences that a person should know about how the answer came about."""
     closest: tuple[Hit, ...] = ()
     """Where the library does not show it: what came nearest, which is no answer."""
+    trail: Any = field(default=None, repr=False, compare=False)
+    """What the next question goes on from, for whoever made the answer; see `Catalog.ask`."""
     html: Callable[[Answer], str] | None = field(default=None, repr=False, compare=False)
     """Draws it for a notebook."""
 
@@ -336,6 +363,7 @@ class Answer:
             "answerer": self.answerer,
             "cost": self.cost.as_dict(),
             **({"notes": list(self.notes)} if self.notes else {}),
+            **({"closest": [hit.as_dict() for hit in self.closest]} if self.closest else {}),
         }
 
 

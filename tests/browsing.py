@@ -30,9 +30,9 @@ PHONE = {"width": 390, "height": 844}
 TILES = ".tile > a"
 
 
-def started(catalog: Path, caches: Path) -> tuple[subprocess.Popen[str], str]:
+def started(catalog: Path, caches: Path, *flags: str) -> tuple[subprocess.Popen[str], str]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "cli", "serve", "--port", "0", "--catalog", str(catalog)],
+        [sys.executable, "-m", "cli", "serve", "--port", "0", "--catalog", str(catalog), *flags],
         cwd=ROOT, stderr=subprocess.PIPE, text=True, env={**os.environ, "SEARCH_CACHE": str(caches)},
     )  # fmt: skip
     assert process.stderr is not None

@@ -119,7 +119,7 @@ def python(code: str, *arguments: str, **options: Any) -> subprocess.CompletedPr
     return subprocess.run([sys.executable, "-c", code, *arguments], check=False, **options)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with chromium() as opened:
         yield opened

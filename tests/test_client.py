@@ -211,6 +211,23 @@ def test_word_that_cannot_be_trusted_is_passed_over(tmp_path: Path) -> None:
     assert find(location, version=retrieval.__version__) is None
 
 
+def test_word_that_moved_with_its_folder_is_of_another_catalog(tmp_path: Path) -> None:
+    location = Location.parse(tmp_path / "c")
+    announce(location, running())
+    (tmp_path / "link").symlink_to(tmp_path / "c")
+    assert find(Location.parse(tmp_path / "link"), version=retrieval.__version__) == running()
+    (tmp_path / "c").rename(tmp_path / "moved")
+    assert find(Location.parse(tmp_path / "moved"), version=retrieval.__version__) is None
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root may give files away")
+def test_word_of_another_user_is_passed_over(tmp_path: Path) -> None:
+    location = Location.parse(tmp_path / "c")
+    announce(location, running())
+    os.chown(location.cache / "server.json", 12345, 12345)
+    assert find(location, version=retrieval.__version__) is None
+
+
 def test_a_server_does_not_take_back_the_word_of_another(tmp_path: Path) -> None:
     location = Location.parse(tmp_path / "c")
     announce(location, running())
@@ -253,6 +270,9 @@ def test_nobody_who_took_the_port_is_told_the_token(tmp_path: Path) -> None:
         ("find", '"open'), ("find", "@nobody"), ("similar", "{photos}/red.png", "--json", "--all"),
         ("similar", "{photos}/../outside.png", "--json"), ("similar", "{photos}/red.png", "{photos}/blue.png"),
         ("match", "{photos}/red.png", "--json"), ("match", "{photos}/none.png"), ("find", "{photos}/red.png + blue"),
+        ("find", "{photos}/red.png + blue - green", "--json"), ("find", "red", "--rerank", "none", "--json"),
+        ("find", "red", "--allow-url", "--json"), ("ask", "Which are red?", "--answerer", "rules"),
+        ("ask", "What is red?", "--example", "{photos}/red.png=a wall"), ("find", "red", "--in", "photos"),
         ("ask", "How", "many", "pictures", "are", "there?"), ("find", "red", "--sort", "date", "--all", "-k", "2"),
     ],
 )  # fmt: skip

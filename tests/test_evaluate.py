@@ -309,9 +309,9 @@ def test_missing_pictures_are_left_out_and_told(
     }
     assert found.notes == (
         "2 of 5 pictures are not indexed and left out: gone.png, /nowhere/gone.png",
-        "1 of 5 names fit several pictures and are left out: p7.png. "
+        "1 of 5 names fits several pictures and is left out: p7.png. "
         "Name them by their paths, or give --images.",
-        "1 queries were left out, because none of their pictures is indexed.",
+        "1 query was left out, because none of their pictures is indexed.",
     )
 
 
@@ -433,7 +433,7 @@ def test_karpathy_files_take_the_split_that_is_asked_for(
     file = written(document)
     found = evaluate(catalog, file, images=folder)
     assert (found.format, found.split, found.queries) == ("karpathy", "test", 2)
-    assert "1 empty texts were left out." in found.notes
+    assert "1 empty text was left out." in found.notes
     assert evaluate(catalog, file, images=folder, split="train").queries == 1
     assert evaluate(catalog, file, images=folder, split="all").queries == 3
     with pytest.raises(QueryError, match=r"split 'val'\. There are: test, train, or all"):
@@ -454,7 +454,7 @@ def test_coco_files_are_told_by_their_content(
     found = evaluate(catalog, written(document, name="captions.txt"))
     assert (found.format, found.queries) == ("coco", 2)
     assert first(found)["r@1"] == 1.0
-    assert "1 captions of pictures that the file does not list were left out." in found.notes
+    assert "1 caption of pictures that the file does not list was left out." in found.notes
     with pytest.raises(QueryError, match="Only Karpathy-style files have splits"):
         evaluate(catalog, written(document), split="test")
 
@@ -782,7 +782,7 @@ def mixed(written: Callable[..., Path], folder: Path) -> Path:
 def test_the_command_prints_a_table_and_says_what_was_left_out(place: Path, mixed: Path) -> None:
     result = shown(mixed, "--catalog", place)
     assert result.exit_code == 0
-    assert "1 of 4 pictures are not indexed and left out: gone.png" in result.stderr
+    assert "1 of 4 pictures is not indexed and left out: gone.png" in result.stderr
     lines = result.stdout.splitlines()
     # red and blue are first; so is white.
     assert lines[3].split()[:4] == ["none", "1.000", "1.000", "1.000"]
@@ -881,5 +881,5 @@ def test_the_code_of_the_documentation_runs(
     assert capsys.readouterr().out.splitlines() == [
         "none 1.0 1.0",
         "default 1.0 1.0",
-        "1 of 3 pictures are not indexed and left out: gone.png",
+        "1 of 3 pictures is not indexed and left out: gone.png",
     ]

@@ -50,6 +50,7 @@ LAYERS = [
         "retrieval.feedback",
         "retrieval.explain",
     },
+    {"retrieval.atlas"},
     {"retrieval.meaning"},
     {"retrieval.ranking", "retrieval.reranking"},
     {"retrieval.asking"},

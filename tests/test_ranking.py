@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -146,10 +147,33 @@ def test_a_picture_of_the_catalog_is_not_read_again(catalog: Path, photos: Path)
         assert stat.st_size
 
 
+def test_a_file_that_was_only_written_again_is_the_picture_of_the_catalog(
+    catalog: Path, photos: Path
+) -> None:
+    red = photos / "red.png"
+    os.utime(red, ns=(1, 1))
+    with Catalog(catalog) as opened:
+        known = next(hit.image_id for hit in opened.search("red") if hit.path == red)
+        assert opened.state.find_picture(red) == known
+        assert list(opened.similar(red)) == list(opened.similar(known))
+        assert len(opened.feedback.add("red", good=[red])) == 1
+
+
 def test_a_changed_file_is_encoded_anew(catalog: Path, photos: Path) -> None:
     draw(photos / "red.png", "blue", size=(70, 50))
     with Catalog(catalog) as opened:
-        assert opened.similar(photos / "red.png")[0].path.name == "blue.png"
+        hits = opened.similar(photos / "red.png")
+        assert hits[0].path.name == "blue.png"
+        assert "red.png" not in names(hits), "it is no hit for itself as it was before"
+
+
+def test_a_changed_file_of_the_same_size_is_noticed(catalog: Path, photos: Path) -> None:
+    red = photos / "red.png"
+    data = red.read_bytes()
+    red.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    os.utime(red, ns=(1, 1))
+    with Catalog(catalog) as opened:
+        assert opened.state.find_picture(red) is None
 
 
 def test_pictures_from_outside_and_open_ones_are_encoded(catalog: Path, tmp_path: Path) -> None:
@@ -182,6 +206,24 @@ def test_words_and_pictures_are_added(mixed: Path, tmp_path: Path) -> None:
         found = catalog.search(Query.image(red) + Query.text("blue"), limit=1)
         assert names(found) == ["b02.png"]
         assert names(catalog.search(Query.parse(f"{red} + blue"), limit=1)) == ["b02.png"]
+
+
+@pytest.mark.parametrize(
+    ("text", "caret"),
+    [("red + 2:./gone.png", 8), ("./gone.png", 0), ('red - "~/gone.png"', 6), ("red + @nobody", 6)],
+)
+def test_a_term_that_is_not_there_is_pointed_at(catalog: Path, text: str, caret: int) -> None:
+    with Catalog(catalog) as opened, pytest.raises(QueryError, match="There is no") as caught:
+        opened.search(Query.parse(text))
+    _, line, pointer = str(caught.value).split("\n")
+    assert (line, pointer.index("^") - 2) == (f"  {text}", caret)
+
+
+def test_a_sum_made_of_queries_has_no_place_to_point_at(catalog: Path) -> None:
+    made = Query.parse("2:red + blue") + Query.parse("./gone.png")
+    with Catalog(catalog) as opened, pytest.raises(QueryError, match="There is no file") as caught:
+        opened.search(made)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_string_is_never_a_file(catalog: Path, photos: Path) -> None:

@@ -47,8 +47,10 @@ def copied(blip: Path, tmp_path: Path) -> Path:
 def test_unknown_name_is_answered_with_the_one_that_was_meant() -> None:
     with pytest.raises(UnknownModel, match="Did you mean 'blip_itm'"):
         load_reranker("blip-itn", TOY)
-    with pytest.raises(UnknownModel, match="There are: blip_itm, crops"):
+    with pytest.raises(UnknownModel, match=r"There are: blip_itm, crops, regions, classes\."):
         load_reranker("x", TOY)
+    with pytest.raises(UnknownModel, match=r"Did you mean 'regions'.*--rerank regions"):
+        load_reranker("region", TOY)
 
 
 def test_crops_takes_no_name() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -154,9 +156,96 @@ def test_uploaded_pictures_are_searched_with_and_without_words(web: TestClient, 
 
 def test_similar_is_that_of_the_library_and_leaves_the_picture_out(web: TestClient, opened: Catalog) -> None:
     red = ids(web)["red.png"]
-    found = web.get(f"{API}/images/{red}/similar", params={"limit": 3}).json()["hits"]
+    found = web.get(f"{API}/images/{red}/similar", params={"limit": 3, "all": True}).json()["hits"]
     assert [row["image_id"] for row in found] == [hit.image_id for hit in opened.similar(red, limit=3)]
+    page, good = web.get(f"{API}/images/{red}/similar").json(), opened.similar(red, limit=50, cutoff=True)
+    assert 0 < page["cutoff"] == good.cutoff
+    assert [row["image_id"] for row in page["hits"]] == [hit.image_id for hit in good]
+    assert [row["image_id"] for row in page["closest"]] == [hit.image_id for hit in good.closest]
     problem(web.get(f"{API}/images/999/similar"), 404)
+
+
+def test_of_the_good_hits_the_newest_are_shown(opened: Catalog, catalog: Path) -> None:
+    with contextlib.closing(sqlite3.connect(catalog / "catalog.db")) as connection, connection:
+        connection.execute("UPDATE images SET taken_at = '200' || id || '-01-01T00:00:00'")
+    few = opened.search("red", sort="date", limit=2, min_match=0.0)
+    assert [hit.image_id for hit in few] == [6, 5]
+    assert [hit.rank for hit in few] == [1, 2]
+
+
+def test_what_is_missing_is_counted_nowhere_else(web: TestClient, catalog: Path) -> None:
+    with contextlib.closing(sqlite3.connect(catalog / "catalog.db")) as connection, connection:
+        connection.execute("UPDATE images SET missing_at = 1 WHERE id < 3")
+    told = web.get(f"{API}/status").json()
+    assert (told["images"], told["missing"]) == (4, 2)
+    assert (told["encoders"][0]["images"], told["roots"][0]["images"]) == (4, 4)
+
+
+def paged(ask: Any) -> list[int]:
+    """The ids of all pages, in their order."""
+    found, cursor = [], None
+    while True:
+        page = ask({} if cursor is None else {"cursor": cursor}).json()
+        found += [row["image_id"] for row in page["hits"]]
+        cursor = page["next"]
+        if cursor is None:
+            return found
+
+
+def test_what_resembles_a_picture_comes_in_pages(web: TestClient, opened: Catalog, photos: Path) -> None:
+    red, asked = ids(web)["red.png"], dict[str, Any](all=True, limit=2)
+    whole = [hit.image_id for hit in opened.similar(red, limit=50)]
+    assert paged(lambda more: web.get(f"{API}/images/{red}/similar", params={**asked, **more})) == whole
+    files = [("image", ("a.png", (photos / "red.png").read_bytes(), "image/png"))]
+    for path, data in (("/similar", {}), ("/search", {}), ("/search", {"q": "blue"})):
+        whole = web.post(API + path, files=files, data=data, params={"all": True}).json()["hits"]
+        found = paged(
+            lambda more, path=path, data=data: web.post(
+                API + path, files=files, data=data, params={**asked, **more}
+            )
+        )
+        assert found == [row["image_id"] for row in whole]
+
+
+def test_a_cursor_is_good_for_its_own_pictures_only(web: TestClient) -> None:
+    files = [("image", ("a.png", png("red"), "image/png"))]
+    asked: dict[str, Any] = {"all": True, "limit": 1}
+    cursor = web.post(f"{API}/search", files=files, params=asked).json()["next"]
+    assert web.post(f"{API}/search", files=files, params={**asked, "cursor": cursor}).status_code == 200
+    other = [("image", ("a.png", png("blue"), "image/png"))]
+    for path, sent in (("/search", other), ("/search", files * 2), ("/similar", files)):
+        problem(web.post(API + path, files=sent, params={**asked, "cursor": cursor}), 422)
+    problem(web.get(f"{API}/images/1/similar", params={**asked, "cursor": cursor}), 422)
+
+
+def test_rows_say_what_to_read_out_where_somebody_has_put_it_into_words(
+    web: TestClient, opened: Catalog, catalog: Path
+) -> None:
+    known = ids(web)
+    said = {
+        "red.png": ("alt", "A red\u202e wall.\n", True), "green.png": ("caption", "A meadow.", True),
+        "blue.png": ("caption", "Tagged blue.", False), "yellow.png": ("alt", "x " * 200, False),
+    }  # fmt: skip
+    with contextlib.closing(sqlite3.connect(catalog / "catalog.db")) as connection, connection:
+        connection.executemany(
+            "INSERT INTO descriptions (image_id, style, captioner, seen, text, offered, kept, made_at) "
+            "VALUES (?, ?, 'somebody', ?, ?, 1, 1, 1)",
+            [(known[name], style, seen, text) for name, (style, text, seen) in said.items()],
+        )
+        told = "UPDATE images SET description = ? WHERE id = ?"
+        connection.execute(told, ("Of the file.", known["white.png"]))
+        connection.execute(told, ("Not read out.", known["red.png"]))
+    wanted = {"red.png": "A red wall.", "green.png": "A meadow.", "white.png": "Of the file."}
+    files = [("image", ("a.png", png("red"), "image/png"))]
+    for rows in (
+        web.get(f"{API}/search", params={"q": "red", "all": True}).json()["hits"],
+        web.get(f"{API}/images").json()["pictures"],
+        web.post(f"{API}/search", files=files, params={"all": True}).json()["hits"],
+        web.get(f"{API}/images/{known['red-again.jpg']}/similar", params={"all": True}).json()["hits"],
+    ):
+        found = {Path(row["path"]).name: row.get("alt") for row in rows}
+        assert len(found.pop("yellow.png")) <= 150
+        assert {name: alt for name, alt in found.items() if alt is not None} == wanted
 
 
 def test_filters_act_and_wrong_ones_are_told(web: TestClient, photos: Path) -> None:

@@ -58,6 +58,7 @@ def ask(
     where: Filter | None = None,
     examples: Iterable[Example | tuple[Picture, str]] = (),
     follow_up: bool = False,
+    after: Answer | None = None,
     keep: bool = False,
     rerank: str | None = None,
     seconds: float = ASK_SECONDS,
@@ -69,7 +70,7 @@ def ask(
     """Answer a question about the library; see `Catalog.ask`."""
     from dataclasses import replace
 
-    from retrieval.answers.conversation import kept, recalled
+    from retrieval.answers.conversation import Trail, followed, kept, recalled
     from retrieval.answers.limits import understood
     from retrieval.answers.pipeline import answered
     from retrieval.answers.shapes import Inquiry, Past
@@ -81,23 +82,24 @@ def ask(
     if where is not None and not isinstance(where, Filter):
         raise QueryError(f"'where' takes a Filter, not {type(where).__name__}.")
     _not_empty(state)
-    past: tuple[Past, ...] = ()
-    wanted = understood(where or Filter())
+    if follow_up and after is not None:
+        raise QueryError("A question goes on from what was kept or from an answer, not from both.")
+    trail = Trail() if after is None else followed(after)
     if follow_up:
-        past, before = recalled(state)
-        wanted = wanted or before
+        trail = recalled(state)
+    wanted = understood(where or Filter()) or trail.where
     thinker = load_answerer(answerer) if isinstance(answerer, str | None) else answerer
-    inquiry = Inquiry(text, dt.date.today(), wanted, _examples(examples), past, on_text=on_text)
+    inquiry = Inquiry(text, dt.date.today(), wanted, _examples(examples), trail.past, on_text=on_text)
     answer, plan = answered(state, inquiry, thinker, terms)
     notes = answer.notes
     if inquiry.examples and not thinker.sees:
         notes = (*notes, UNSHOWN)
-    answer = replace(answer, notes=notes, html=_drawn)
+    turn = Past(text, answer.text, plan, tuple(citation.image_id for citation in answer.citations))
+    answer = replace(answer, notes=notes, html=_drawn, trail=trail.on(turn, wanted))
     if on_answer is not None:
         on_answer(answer)
     if keep:
-        cited = tuple(citation.image_id for citation in answer.citations)
-        note = kept(state, Past(text, answer.text, plan, cited), wanted, goes_on=follow_up)
+        note = kept(state, turn, wanted, goes_on=follow_up)
         notes = (*notes, note) if note else notes
     return replace(answer, notes=notes)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 from retrieval.answers.shapes import Apart, Kind, Past, Plan, Search, Task, Which
@@ -14,6 +14,7 @@ from retrieval.query.filters import Filter
 
 if TYPE_CHECKING:
     from retrieval.state import State
+    from retrieval.types import Answer
 
 REMEMBERED = 6
 """Turns of the conversation that a new question is understood by."""
@@ -21,8 +22,30 @@ LIMITS = "limits"
 CITED = "cited"
 
 
-def recalled(state: State) -> tuple[tuple[Past, ...], Filter]:
-    """The conversation so far, and what the person limited its last answer to."""
+@dataclass(frozen=True, slots=True)
+class Trail:
+    """A conversation up to an answer, which carries it: it belongs to whoever holds that answer."""
+
+    past: tuple[Past, ...] = ()
+    where: Filter = field(default_factory=Filter)
+    """What the person limited the answer to."""
+
+    def on(self, past: Past, where: Filter) -> Trail:
+        """The same with one more turn."""
+        return Trail((*self.past, past)[-REMEMBERED:], where)
+
+
+def followed(answer: Answer) -> Trail:
+    """The conversation that an answer ends."""
+    if not isinstance(answer.trail, Trail):
+        raise QueryError(
+            "This answer was not given by a catalog's ask, so that no question can go on from it."
+        )
+    return answer.trail
+
+
+def recalled(state: State) -> Trail:
+    """The conversation that was kept last."""
     with state.lock:
         rows = turns(state.reader, REMEMBERED)
     if not rows:
@@ -30,7 +53,7 @@ def recalled(state: State) -> tuple[tuple[Past, ...], Filter]:
     past = tuple(
         Past(row.question, row.answer, plan_of(row.plan), _numbers(row.plan.get(CITED))) for row in rows
     )
-    return past, filter_of(rows[-1].plan.get(LIMITS))
+    return Trail(past, filter_of(rows[-1].plan.get(LIMITS)))
 
 
 def kept(state: State, past: Past, where: Filter, *, goes_on: bool) -> str:

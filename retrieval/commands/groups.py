@@ -15,6 +15,7 @@ from retrieval.commands.options import (
     reading_options,
     safe,
 )
+from retrieval.english.nouns import counted
 
 if TYPE_CHECKING:
     from retrieval.query.filters import Filter
@@ -54,7 +55,7 @@ def groups(
     elif html is not None:
         failed = write_groups(found, html)
         left_out = f"; {len(failed)} pictures could not be shown" if failed else ""
-        click.echo(f"{len(found)} groups written to {safe(str(html))}{left_out}", err=True)
+        click.echo(f"{counted(len(found), 'group')} written to {safe(str(html))}{left_out}", err=True)
     else:
         for line in group_lines(found):
             click.echo(line)

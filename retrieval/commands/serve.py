@@ -10,6 +10,7 @@ import click
 from retrieval.commands.options import catalog_option
 
 PORT = 7788
+MOST_TOKEN = 1 << 20
 
 
 @click.command(short_help="Look through the library in a browser.")
@@ -23,6 +24,14 @@ PORT = 7788
     "--token", envvar="SEARCH_TOKEN", show_envvar=True, metavar="TOKEN",
     help="What everybody has to bring; 'new' makes one. Needed beyond this machine.",
 )  # fmt: skip
+@click.option(
+    "--token-file", type=click.Path(), envvar="SEARCH_TOKEN_FILE", show_envvar=True, metavar="FILE",
+    help="The same, from a file that holds nothing else.",
+)  # fmt: skip
+@click.option(
+    "--name", "names", multiple=True, metavar="HOST",
+    help="Another name it goes by, such as a proxy's in front of it. With a token only.",
+)  # fmt: skip
 @click.option("--read-only", "readonly", is_flag=True, help="Change nothing in the catalog.")
 @click.option("--answerer", metavar="NAME", help="What answers questions: rules, local, endpoint.")
 @click.option(
@@ -34,6 +43,8 @@ def serve(
     host: str,
     port: int,
     token: str | None,
+    token_file: str | None,
+    names: tuple[str, ...],
     readonly: bool,
     answerer: str | None,
     captioner: str | None,
@@ -47,6 +58,8 @@ def serve(
     search serve --open
     search serve --host 0.0.0.0 --token new
     """
+    if token is not None and token_file is not None:
+        raise click.UsageError("Give the token itself, or the file that holds it: one of them.")
     from retrieval.catalog import Catalog
     from retrieval.server import not_installed
 
@@ -60,6 +73,8 @@ def serve(
     made = token == "new"
     if made:
         token = secrets.token_urlsafe(24)
+    elif token_file is not None:
+        token = _token_in(token_file)
 
     def ready(address: str) -> None:
         click.echo(f"Serving {address}{f'?token={token}' if made else ''}  Ctrl-C ends it.", err=True)
@@ -69,4 +84,11 @@ def serve(
     # An empty library is served too: its page says what to do.
     with Catalog(catalog, readonly=readonly, create=not readonly) as opened:
         settings = Settings(opened, token=token, readonly=readonly, answerer=answerer, captioner=captioner)
-        run(settings, host=host, port=port, ready=ready)
+        run(settings, host=host, port=port, names=names, ready=ready)
+
+
+def _token_in(path: str) -> str:
+    """What a file says, as secrets are handed to services; the end of its line is no part of it."""
+    from retrieval.regular_files import read_regular
+
+    return read_regular(path, most=MOST_TOKEN).decode("utf-8", "replace").strip()

@@ -56,8 +56,9 @@ def similar(
         if not any(map(is_url, images)) and not (output.html and output.explain):
             known = [opened.state.find_picture(picture) for picture in pictures]
             one = known[0] if len(known) == 1 else None
+            outside = not any(opened.state.find_picture(picture, changed=True) for picture in pictures)
             # A file has a name here, and none where it is sent to: what spoke for a hit names it.
-            if one is not None or (not any(known) and not output.explain):
+            if one is not None or (outside and not output.explain):
                 hits = from_server(
                     catalog,
                     lambda client: client.similar(one if one is not None else pictures, where=where, **asked),

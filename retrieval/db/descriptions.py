@@ -57,6 +57,25 @@ def kept(reader: Reader, image_ids: Sequence[int], style: str) -> dict[int, Kept
     return found
 
 
+def alts(reader: Reader, image_ids: Sequence[int]) -> dict[int, str]:
+    """What to say where a picture cannot be seen, of those of the pictures that have such words.
+
+    An alt text that is kept, else what its file says of itself, else a caption of somebody who looked.
+    """
+    found: dict[int, str] = {}
+    for marks, values in chunks(image_ids):
+        rows = reader.rows(
+            "SELECT id, words FROM (SELECT i.id AS id, COALESCE(a.text, NULLIF(i.description, ''), "
+            "NULLIF(i.title, ''), c.text) AS words FROM images i "
+            "LEFT JOIN descriptions a ON a.image_id = i.id AND a.style = 'alt' "
+            "LEFT JOIN descriptions c ON c.image_id = i.id AND c.style = 'caption' AND c.seen "
+            f"WHERE i.id IN ({marks})) known WHERE words IS NOT NULL",
+            **values,
+        )
+        found.update((int(image_id), str(text)) for image_id, text in rows)
+    return found
+
+
 def files(reader: Reader, image_ids: Sequence[int]) -> dict[int, FileRow]:
     """The files of pictures, as they were when last indexed."""
     found: dict[int, FileRow] = {}

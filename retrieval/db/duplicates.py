@@ -81,6 +81,12 @@ def pictures(reader: Reader) -> list[PictureRow]:
     return found
 
 
+def state_of_rows(reader: Reader) -> tuple[object, ...]:
+    """Something that is another one once pictures came, went or were read anew."""
+    sql = "SELECT COUNT(*), COUNT(missing_at), MAX(missing_at), MAX(indexed_at), MAX(id) FROM images"
+    return tuple(reader.rows(sql)[0])
+
+
 def not_duplicates(reader: Reader) -> set[tuple[int, int]]:
     """Pairs that a person said are not the same, the lower id first."""
     rows = reader.rows("SELECT first_id, second_id FROM not_duplicates ORDER BY first_id, second_id")

@@ -1,4 +1,4 @@
-"""The pictures of a catalog one by one: what a row says, and lists of them by date or name."""
+"""The pictures of a catalog one by one: what a row says, lists of them by date or name, and their days."""
 
 from __future__ import annotations
 
@@ -78,26 +78,11 @@ def ordered(reader: Reader, order: Order) -> list[int]:
     ]
 
 
-def months(reader: Reader, image_ids: Sequence[int] | None = None) -> dict[str, int]:
-    """How many of the pictures that may be seen were taken in each month (`2023-07`), the oldest first.
-
-    Of pictures whose time is only their file's, none is counted.
-    """
-    found: dict[str, int] = {}
-    dated = "taken_at IS NOT NULL AND taken_source <> :file AND missing_at IS NULL"
-    month = "SUBSTR(taken_at, 1, 7)"
-    if image_ids is None:
-        rows = reader.rows(
-            f"SELECT {month}, COUNT(*) FROM images WHERE {dated} GROUP BY {month}", file=FILE_TIME
-        )
-        found = {str(name): int(count) for name, count in rows}
-    else:
-        for marks, parameters in chunks(image_ids):
-            rows = reader.rows(
-                f"SELECT {month}, COUNT(*) FROM images WHERE {dated} AND id IN ({marks}) GROUP BY {month}",
-                file=FILE_TIME,
-                **parameters,
-            )
-            for name, count in rows:
-                found[str(name)] = found.get(str(name), 0) + int(count)
-    return dict(sorted(found.items()))
+def days(reader: Reader) -> list[tuple[int, str, bool]]:
+    """Of each picture that may be seen its id, its day (`2023-07-15`, or nothing), and whether only its
+    file tells that day."""
+    sql = (
+        "SELECT id, SUBSTR(taken_at, 1, 10), taken_source = :file FROM images "
+        "WHERE missing_at IS NULL ORDER BY id"
+    )
+    return [(int(key), day or "", bool(file)) for key, day, file in reader.rows(sql, file=FILE_TIME)]

@@ -71,6 +71,8 @@ class StoredText:
     image_id: int | None
 
 
+MISSING = "missing_at > 0"
+"""The same as that it is not NULL, written so that SQLite takes its index."""
 ENCODER = (
     "SELECT id, key, spec, dim, generation, epoch, state, created_at, active, text_generation, text_epoch "
     "FROM encoders"
@@ -100,12 +102,18 @@ def _encoder(row: Row) -> EncoderInfo:
 
 
 def embedded_counts(reader: Reader) -> dict[int, int]:
-    """How many visible pictures each encoder has vectors of."""
-    rows = reader.rows(
-        "SELECT e.encoder_id, COUNT(*) FROM embeddings e JOIN images i ON i.id = e.image_id "
-        "WHERE i.missing_at IS NULL GROUP BY e.encoder_id"
+    """How many visible pictures each encoder has vectors of.
+
+    All of them less the missing ones: both are counted in indexes, and no row is looked up.
+    """
+    rows = reader.rows("SELECT encoder_id, COUNT(*) FROM embeddings GROUP BY encoder_id")
+    gone = reader.rows(
+        "SELECT e.encoder_id, COUNT(*) FROM images i CROSS JOIN embeddings e "
+        f"WHERE e.image_id = i.id AND i.{MISSING} GROUP BY e.encoder_id"
     )
-    return {int(encoder_id): int(count) for encoder_id, count in rows}
+    less = {int(encoder_id): int(count) for encoder_id, count in gone}
+    left = {int(encoder_id): int(count) - less.get(int(encoder_id), 0) for encoder_id, count in rows}
+    return {encoder_id: count for encoder_id, count in left.items() if count}
 
 
 def embedding_count(reader: Reader, encoder_id: int) -> int:
@@ -136,7 +144,7 @@ def has_sidecars(reader: Reader, root: bytes) -> bool:
 def counts(reader: Reader) -> dict[str, int]:
     return {
         "images": _count(reader, "SELECT COUNT(*) FROM images WHERE missing_at IS NULL"),
-        "missing": _count(reader, "SELECT COUNT(*) FROM images WHERE missing_at IS NOT NULL"),
+        "missing": _count(reader, f"SELECT COUNT(*) FROM images WHERE {MISSING}"),
         "failures": _count(reader, "SELECT COUNT(*) FROM failures"),
         "texts": _count(reader, "SELECT COUNT(*) FROM texts"),
     }
@@ -152,12 +160,26 @@ def roots(reader: Reader) -> list[bytes]:
 
 def count_under(reader: Reader, folder: bytes) -> int:
     low, high = under(folder)
+    below = "path >= :low AND path < :high"
     return _count(
         reader,
-        "SELECT COUNT(*) FROM images WHERE path >= :low AND path < :high AND missing_at IS NULL",
+        f"SELECT (SELECT COUNT(*) FROM images WHERE {below}) - "
+        f"(SELECT COUNT(CASE WHEN {below} THEN 1 END) FROM images WHERE {MISSING})",
         low=low,
         high=high,
     )
+
+
+def last_under(reader: Reader, folder: bytes) -> float | None:
+    """When a picture of this folder was last added or updated, in seconds since 1970."""
+    low, high = under(folder)
+    rows = reader.rows(
+        "SELECT MAX(indexed_at) FROM images WHERE path >= :low AND path < :high AND missing_at IS NULL",
+        low=low,
+        high=high,
+    )
+    found: float | None = next(iter(rows))[0]
+    return found
 
 
 def failures(reader: Reader) -> list[tuple[bytes, str, str]]:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["same-file", "same-picture", "same-moment"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+Reason = Literal["pixels", "bytes", "age", "none"]
 
 MOST_MARKED = 1000
 """More pictures than this are not marked as different from each other in one go."""
@@ -56,6 +57,19 @@ class Duplicates:
 
     kind: Kind
     copies: tuple[Copy, ...]
+
+    @property
+    def reason(self) -> Reason:
+        """What puts the first before those that are not as good: more pixels, a larger file, an older one."""
+        best, *others = self.copies
+        for one in others:
+            if one.width * one.height != best.width * best.height:
+                return "pixels"
+            if one.size != best.size:
+                return "bytes"
+            if one.modified_at != best.modified_at:
+                return "age"
+        return "none"
 
     @property
     def image_ids(self) -> tuple[int, ...]:
@@ -88,6 +102,17 @@ def duplicates(
     agree. `same-moment`: different shots of one camera within seconds, and alike; of a picture
     that is there several times the best stands for all.
     """
+    return findings(state, kinds, where=where, progress=progress).sets(state)
+
+
+def findings(
+    state: State,
+    kinds: Sequence[Kind] | None = None,
+    *,
+    where: Filter | None = None,
+    progress: Progress | None = None,
+) -> Findings:
+    """The slow part of `duplicates`, which holds until pictures come, go or change."""
     import numpy as np
 
     from retrieval.duplicates.sameness import Sameness
@@ -104,23 +129,43 @@ def duplicates(
         ids = view.store.ids if view.allowed is None else view.store.ids[view.allowed]
         passing = set(ids.tolist())
         rows = [row for row in db.pictures(reader) if row.id in passing]
-        marked = db.not_duplicates(reader)
         vectors = view.store.vectors(np.array([row.id for row in rows], np.int64))
-    found: dict[str, list[list[PictureRow]]] = {}
-    if "same-file" in asked:
-        found["same-file"] = _same_files(rows, marked)
-    if asked != ("same-file",):
-        signatures = completed(state, rows, vectors, progress=progress)
-        sameness = Sameness(rows, vectors, signatures)
-        if "same-picture" in asked:
-            found["same-picture"] = _same_pictures(sameness, marked)
-        if "same-moment" in asked:
-            found["same-moment"] = _same_moments(sameness, marked)
-    return [
-        Duplicates(kind, tuple(_copy(row) for row in group))
-        for kind in asked
-        for group in sorted((sorted(group, key=_best) for group in found[kind]), key=lambda g: g[0].path)
-    ]
+    kept = {row.id for group in _same_files(rows, set()) for row in group}
+    if asked == ("same-file",):
+        return Findings(asked, [row for row in rows if row.id in kept], None)
+    signatures = completed(state, rows, vectors, progress=progress)
+    sameness = Sameness(rows, vectors, signatures)
+    if "same-picture" in asked:
+        kept |= {rows[place].id for group in sameness.pictures() for place in group}
+    if "same-moment" in asked:
+        kept |= {rows[place].id for group in sameness.moments() for shot in group for place in shot}
+    places = [place for place, row in enumerate(rows) if row.id in kept]
+    few = [rows[place] for place in places]
+    return Findings(asked, few, Sameness(few, vectors[places], [signatures[place] for place in places]))
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """The few pictures that have others like them: small enough to be kept, and to be gone through again."""
+
+    kinds: tuple[Kind, ...]
+    rows: list[PictureRow]
+    sameness: Sameness | None
+
+    def sets(self, state: State) -> list[Duplicates]:
+        """Groups by kind and then by path, as people now say what is not the same."""
+        with state.snapshot() as reader:
+            marked = db.not_duplicates(reader)
+        found: dict[str, list[list[PictureRow]]] = {"same-file": _same_files(self.rows, marked)}
+        if self.sameness is not None and "same-picture" in self.kinds:
+            found["same-picture"] = _same_pictures(self.sameness, marked)
+        if self.sameness is not None and "same-moment" in self.kinds:
+            found["same-moment"] = _same_moments(self.sameness, marked)
+        return [
+            Duplicates(kind, tuple(_copy(row) for row in group))
+            for kind in self.kinds
+            for group in sorted((sorted(group, key=_best) for group in found[kind]), key=lambda g: g[0].path)
+        ]
 
 
 def not_duplicates(

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from retrieval.english.nouns import counted
 from retrieval.errors import QueryError
 from retrieval.evaluate.shapes import (
     WrongShape,
@@ -109,7 +110,10 @@ class _Collected:
         return tuple(
             note
             for count, note in (
-                (self.empty, f"{self.empty} empty texts were left out."),
+                (
+                    self.empty,
+                    f"{self.empty} empty {'text was' if self.empty == 1 else 'texts were'} left out.",
+                ),
                 (shared, f"{shared} texts belong to several pictures; each of these counts as relevant."),
                 (
                     len(torn),
@@ -187,7 +191,9 @@ def _whole(path: Path, data: Any, base: list[Path], images: Path | None, split: 
         raise _no_splits(path)
     notes = collected.notes()
     if form == "coco" and unlisted:
-        notes += (f"{unlisted} captions of pictures that the file does not list were left out.",)
+        captions = counted(unlisted, "caption")
+        were = "was" if unlisted == 1 else "were"
+        notes += (f"{captions} of pictures that the file does not list {were} left out.",)
     return Asked(
         format=form,
         split=split,

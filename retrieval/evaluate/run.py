@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from retrieval.english.nouns import counted, verb
 from retrieval.errors import QueryError
 from retrieval.evaluate import files, measure, names
 from retrieval.evaluate.gallery import Gallery
@@ -153,16 +154,23 @@ def _notes(asked: files.Asked, found: names.Found, dropped: int) -> list[str]:
     total = len(found.ids) + len(found.unknown) + len(found.ambiguous)
     if found.unknown:
         notes.append(
-            f"{len(found.unknown)} of {total} pictures are not indexed and left out: {listed(found.unknown)}"
+            f"{len(found.unknown)} of {counted(total, 'picture')} {_is(len(found.unknown))} not indexed "
+            f"and left out: {listed(found.unknown)}"
         )
     if found.ambiguous:
+        several = len(found.ambiguous)
         notes.append(
-            f"{len(found.ambiguous)} of {total} names fit several pictures and are left out: "
-            f"{listed(found.ambiguous)}. Name them by their paths, or give --images."
+            f"{several} of {counted(total, 'name')} {verb(several, 'fit')} several pictures and "
+            f"{_is(several)} left out: {listed(found.ambiguous)}. Name them by their paths, or give --images."
         )
     if dropped:
-        notes.append(f"{dropped} queries were left out, because none of their pictures is indexed.")
+        left = f"{counted(dropped, 'query')} {'was' if dropped == 1 else 'were'} left out"
+        notes.append(f"{left}, because none of their pictures is indexed.")
     return [*notes, *asked.notes]
+
+
+def _is(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
 def _sample(items: list[T], count: int | None, what: str, notes: list[str]) -> list[T]:

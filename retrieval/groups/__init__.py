@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from retrieval.db.groups import Circumstances
+    from retrieval.db.reads import EncoderInfo
     from retrieval.query.filters import Filter
     from retrieval.state import State
     from retrieval.types import Vectors
@@ -111,6 +112,21 @@ def groups(state: State, k: int | None = None, *, where: Filter | None = None) -
         )
         for name, places in found
     ]
+
+
+def naming(
+    state: State, info: EncoderInfo, ids: NDArray[np.int64]
+) -> Callable[[Sequence[NDArray[np.int64]]], list[str]]:
+    """What gives names to parts of these pictures: it takes their row numbers, the most typical first."""
+    from retrieval.vocabulary.look import Look
+
+    with state.snapshot() as reader:
+        facts = db.circumstances(reader)
+        vocabulary = tags_db.vocabulary(reader) or default_vocabulary()
+    look = Look.prepared(state, info, state.encoder(info), vocabulary)
+    nothing = db.Circumstances(b"", None, None, None)  # of a picture that left meanwhile
+    known = [facts.get(image_id, nothing) for image_id in ids.tolist()]
+    return lambda members: _names(look, ids, members, known)
 
 
 def _members(vectors: Vectors, k: int | None) -> tuple[list[NDArray[np.int64]], NDArray[np.int64]]:

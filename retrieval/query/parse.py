@@ -97,9 +97,9 @@ def _term(text: str, start: int, end: int, sign: float, *, paths: bool) -> Term:
     if not value.strip():
         raise QueryError("There is nothing between these quotes.", query=text, at=start)
     if paths and (value.startswith(PATHS) or value == "~"):
-        return Term("image", Path(value).expanduser(), sign * weight)
+        return Term("image", Path(value).expanduser(), sign * weight, at=start)
     if paths and is_url(value):
-        return Term("image", value, sign * weight)
+        return Term("image", value, sign * weight, at=start)
     if quoted is None and value.startswith("@"):
         name = value[1:]
         if not name or any(character.isspace() for character in name):
@@ -109,8 +109,8 @@ def _term(text: str, start: int, end: int, sign: float, *, paths: bool) -> Term:
                 query=text,
                 at=start,
             )
-        return Term("concept", name, sign * weight)
-    return Term("text", plain(value), sign * weight)
+        return Term("concept", name, sign * weight, at=start)
+    return Term("text", plain(value), sign * weight, at=start)
 
 
 def _unquoted(content: str) -> str | None:

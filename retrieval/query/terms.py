@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -31,6 +31,8 @@ class Term:
     kind: Literal["text", "image", "concept"]
     value: str | int | Path | Image.Image
     weight: float = 1.0
+    at: int = field(default=0, compare=False, repr=False)
+    """Where it stands in the text of a query that was written."""
 
     def __str__(self) -> str:
         weight = "" if abs(self.weight) == 1 else f"{abs(self.weight):g}:"
@@ -51,13 +53,15 @@ class Query:
     """
 
     terms: tuple[Term, ...]
+    written: str | None = field(default=None, compare=False, repr=False)
+    """The text that it was read from, so that an error can point into it."""
 
     @classmethod
     def parse(cls, text: str, *, paths: bool = True) -> Query:
         """From the grammar of the command line; without `paths`, words only: nothing is a file."""
         from retrieval.query.parse import parse
 
-        return cls(parse(text, paths=paths))
+        return cls(parse(text, paths=paths), text)
 
     @classmethod
     def text(cls, text: str) -> Query:

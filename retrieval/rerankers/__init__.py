@@ -23,6 +23,9 @@ RERANKERS: dict[str, str] = {
     "blip_itm": "retrieval.rerankers.blip_itm:load_blip_itm",
     "crops": "retrieval.rerankers.crops:load_crops",
 }
+STANDING_FOR = ("regions", "classes")
+"""What may be named besides: what fits the catalog's model without a download, and the model's own
+second stage; `retrieval.reranking` knows which that is."""
 EXTRAS = {"blip_itm": "rerank"}
 """Which extra of the package brings what a reranker imports."""
 ENTRY_POINTS = "picture_search.rerankers"
@@ -41,11 +44,12 @@ def load_reranker(spec: str, encoder: Encoder) -> Reranker:
     name, _, rest = spec.partition(":")
     target = home_of(name)
     if target is None:
-        near = difflib.get_close_matches(name.lower().replace("-", "_"), RERANKERS, n=1, cutoff=0.5)
+        names = [*RERANKERS, *STANDING_FOR]
+        near = difflib.get_close_matches(name.lower().replace("-", "_"), names, n=1, cutoff=0.5)
         hint = f" Did you mean '{near[0]}'?" if near else ""
         raise UnknownModel(
-            f"No reranker is called '{spec}'.{hint} There are: {', '.join(RERANKERS)}. "
-            f"Use one of them: search QUERY --rerank {near[0] if near else next(iter(RERANKERS))}"
+            f"No reranker is called '{spec}'.{hint} There are: {', '.join(names)}. "
+            f"Use one of them: search QUERY --rerank {near[0] if near else names[0]}"
         )
     module, _, attribute = target.partition(":")
     try:

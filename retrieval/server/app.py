@@ -17,6 +17,7 @@ from starlette.concurrency import run_in_threadpool
 import retrieval
 from retrieval.access import Guard, check_access
 from retrieval.errors import RetrievalError
+from retrieval.facts import catalog_facts
 from retrieval.server.given import MAX_PICTURES
 from retrieval.server.headers import Careful
 from retrieval.server.jobs import Jobs
@@ -25,6 +26,7 @@ from retrieval.server.problems import MEDIA, refused, tell_problems
 from retrieval.server.routes import ROUTERS, health, page
 from retrieval.server.settings import Memory, Speakers
 from retrieval.server.shapes import ProblemDetails
+from retrieval.server.turns import Turns
 
 if TYPE_CHECKING:
     from fastapi.routing import APIRoute
@@ -77,6 +79,7 @@ def assembled(settings: Settings) -> FastAPI:
     app.state.settings = settings
     app.state.speakers = Speakers(settings)
     app.state.memory = Memory()
+    app.state.turns = Turns()
     app.state.jobs = jobs
     app.state.metrics = Metrics(settings)
     for router in ROUTERS:
@@ -112,6 +115,8 @@ def _warm(settings: Settings) -> None:
     """So that the first question finds all in place; what is wrong is told to who asks it."""
     try:
         health.warmed(settings.catalog.state)
+        for first in settings.catalog.pictures.list(limit=1):
+            catalog_facts(settings.catalog.state, [first.image_id])
     except RetrievalError as error:
         log.info("Not warm: %s", error)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 from retrieval.server.problems import Problem, crashed
@@ -32,8 +34,16 @@ MAX_WORDS = 8 << 20
 MULTIPART = b"multipart/form-data"
 
 
+MAX_SECONDS = 120.0
+"""From the start of a request to the end of its body."""
+
+
 class BodyTooLarge(Exception):
     """More came than a request may bring."""
+
+
+class BodyTooSlow(Exception):
+    """The end of a request did not come in its time."""
 
 
 class _Enough(Exception):
@@ -60,10 +70,11 @@ class Careful:
         exchange = _Exchange(receive, send, most=most, head=scope["method"] == "HEAD")
         length = _header(scope, b"content-length") or b"0"
         if not length.isdigit():
-            await Problem(400, "The length of the request is no number.")(scope, receive, exchange.send)
+            await exchange.answer(scope, Problem(400, "The length of the request is no number."))
             return
         if len(length) > 18 or int(length) > most:
-            await exchange.too_much(scope)
+            exchange.too_large = True
+            await exchange.cut_off(scope)
             return
         if exchange.head:
             scope["method"] = "GET"
@@ -72,15 +83,15 @@ class Careful:
         except Exception as error:
             if exchange.finished:
                 return
-            if exchange.too_large:
-                await exchange.too_much(scope)
+            if exchange.too_large or exchange.too_slow:
+                await exchange.cut_off(scope)
                 return
             told = crashed(scope["path"], error)
             if not exchange.started:
-                await told(scope, receive, exchange.send)
+                await exchange.answer(scope, told)
             return
-        if exchange.too_large and not exchange.started:
-            await exchange.too_much(scope)
+        if exchange.too_large or exchange.too_slow:
+            await exchange.cut_off(scope)
 
 
 class _Exchange:
@@ -91,14 +102,26 @@ class _Exchange:
         self._send = send
         self._most = most
         self._came = 0
+        self._whole = False
+        self._latest = asyncio.get_running_loop().time() + MAX_SECONDS
         self.head = head
         self.too_large = False
+        self.too_slow = False
+        self._cut_off = False
         self.started = False
         self.finished = False
 
     async def receive(self) -> Message:
-        message = await self._receive()
+        if self._whole:  # from here on it only waits for the client to go away
+            return await self._receive()
+        try:
+            async with asyncio.timeout_at(self._latest):
+                message = await self._receive()
+        except TimeoutError:
+            self.too_slow = True
+            raise BodyTooSlow from None
         if message["type"] == "http.request":
+            self._whole = not message.get("more_body", False)
             self._came += len(message.get("body", b""))
             if self._came > self._most:
                 self.too_large = True
@@ -107,7 +130,7 @@ class _Exchange:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            if self.too_large and message["status"] != 413:
+            if (self.too_large or self.too_slow) and not self._cut_off:
                 raise BodyTooLarge  # whatever was made of the part that was read
             self.started = True
             message = {**message, "headers": _with_safe(message["headers"])}
@@ -117,10 +140,21 @@ class _Exchange:
             raise _Enough
         await self._send(message)
 
-    async def too_much(self, scope: Scope) -> None:
-        if not self.started:
-            said = Problem(413, f"A request brings at most {self._most >> 20} MB, this one more.")
-            self.head = False
+    async def cut_off(self, scope: Scope) -> None:
+        """Say why a request is not read to its end, unless something else is said by now."""
+        if self.started:
+            return
+        said = (
+            Problem(413, f"A request brings at most {self._most >> 20} MB, this one more.")
+            if self.too_large
+            else Problem(408, f"The request did not come to its end within {MAX_SECONDS:g} seconds.")
+        )
+        said.headers["Connection"] = "close"  # the rest of it is not to be taken for another request
+        self._cut_off = True
+        await self.answer(scope, said)
+
+    async def answer(self, scope: Scope, said: Problem) -> None:
+        with contextlib.suppress(_Enough):
             await said(scope, self._receive, self.send)
 
 

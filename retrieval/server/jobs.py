@@ -14,19 +14,24 @@ from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import indexer
 from retrieval.errors import CatalogError, QueryError
 from retrieval.server.problems import JobRunning, NotHere
+from retrieval.types import path_fields
 
 if TYPE_CHECKING:
     from retrieval.config import Location
 
+Kind = Literal["index", "map"]
+DOING: dict[Kind, str] = {"index": "library is being indexed", "map": "map is being made"}
 KEPT = 20
 """Jobs that are remembered once they are over."""
 NOTES = 20
 LINE = 1 << 20
+SURE_SECONDS = 1.0
+"""Of reading pictures, after which it is told how fast that goes."""
 LAST_SECONDS = 4.0
 """How long the end of the server waits for a run to commit what it has in hand."""
 
@@ -34,8 +39,9 @@ LAST_SECONDS = 4.0
 class Job:
     """One run: what was asked for, how far it is, and what came of it."""
 
-    def __init__(self, number: int, paths: Sequence[str], process: subprocess.Popen[str]) -> None:
+    def __init__(self, number: int, kind: Kind, paths: Sequence[str], process: subprocess.Popen[str]) -> None:
         self.number = number
+        self.kind = kind
         self._paths = tuple(paths)
         self._process = process
         self._lock = threading.Lock()
@@ -44,6 +50,8 @@ class Job:
         self._begun = time.time()
         self._ended: float | None = None
         self._figures: dict[str, Any] = {}
+        self._start = (0.0, 0)
+        self._rate: float | None = None
         self._notes: deque[str] = deque(maxlen=NOTES)
         self._report: dict[str, Any] | None = None
         self._error: str | None = None
@@ -57,6 +65,7 @@ class Job:
         with self._lock:
             return {
                 "id": self.number,
+                "kind": self.kind,
                 "state": self._state,
                 "paths": list(self._paths),
                 "started_at": _time(self._begun),
@@ -65,6 +74,9 @@ class Job:
                 "done": self._figures.get("done"),
                 "total": self._figures.get("total"),
                 "failed": self._figures.get("failed"),
+                "reading": self._figures.get("path"),
+                "images_per_second": self._rate,
+                "seconds_left": self._seconds_left(),
                 "notes": list(self._notes),
                 "report": self._report,
                 "error": self._error,
@@ -88,7 +100,7 @@ class Job:
                 self._state = "cancelled"
             else:
                 self._state = "failed"
-                self._error = self._error or "The run of indexing ended without a report. Start it again."
+                self._error = self._error or "The run ended without a report. Start it again."
         self._over.set()
 
     def cancel(self) -> None:
@@ -125,7 +137,24 @@ class Job:
                     self._error = row["message"]
                 else:
                     kept = {} if "total" not in row else {"done": 0, "failed": 0}
+                    if "path" in row:  # a name that is no UTF-8 could not be sent on
+                        row["path"] = path_fields(row["path"])["path"]
                     self._figures = {**kept, **row}
+                    self._measure()
+
+    def _measure(self) -> None:
+        """How fast it goes, since pictures began to be read; of the first moments nothing can be said."""
+        now, done = time.monotonic(), self._figures.get("done", 0)
+        if self._figures["step"] != "advance":
+            self._start, self._rate = (now, done), None
+        elif now - self._start[0] >= SURE_SECONDS and done > self._start[1]:
+            self._rate = round((done - self._start[1]) / (now - self._start[0]), 2)
+
+    def _seconds_left(self) -> float | None:
+        if not self._rate or self._state != "running":
+            return None
+        left: int = self._figures["total"] - self._figures["done"]
+        return round(left / self._rate, 1)
 
 
 class Jobs:
@@ -137,23 +166,34 @@ class Jobs:
         self._jobs: dict[int, Job] = {}
         self._last = 0
 
-    def start(self, paths: Sequence[str], *, retry: bool) -> Job:
-        """Begin a run over folders, or over those indexed before; `JobRunning` while another is at work."""
+    def start(self, paths: Sequence[str], *, retry: bool, kind: Kind = "index") -> Job:
+        """Begin a run over folders, or over those indexed before, or one that makes the map.
+
+        `JobRunning` while another of its kind is at work.
+        """
         folders = [_folder(path) for path in paths]
         with self._lock:
-            running = next((job for job in self._jobs.values() if job.running), None)
+            running = self._running(kind)
             if running is not None:
                 raise JobRunning(
-                    f"The library is being indexed, by job {running.number}. Wait for its end, or cancel it."
+                    f"The {DOING[kind]}, by job {running.number}. Wait for its end, or cancel it."
                 )
             self._last += 1
-            job = self._jobs[self._last] = Job(self._last, folders, _process())
+            job = self._jobs[self._last] = Job(self._last, kind, folders, _process())
             for number in [number for number, one in self._jobs.items() if not one.running][:-KEPT]:
                 del self._jobs[number]
             place = self._location.url or self._location.name
-            asked = {"catalog": place, "paths": folders, "retry": retry}
+            asked = {"kind": kind, "catalog": place, "paths": folders, "retry": retry}
             threading.Thread(target=job.follow, args=(asked,), name="index-job", daemon=True).start()
             return job
+
+    def running(self, kind: Kind) -> Job | None:
+        """The run of that kind that is at work now."""
+        with self._lock:
+            return self._running(kind)
+
+    def _running(self, kind: Kind) -> Job | None:
+        return next((job for job in self._jobs.values() if job.kind == kind and job.running), None)
 
     def get(self, number: int) -> Job:
         with self._lock:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from retrieval.server.shapes import Cursor, Id, Picture, RawPath, Shape, Sure
+from retrieval.server.shapes import Cursor, Id, Notes, Picture, RawPath, Shape, Sure
 
 Count = Annotated[int, Field(ge=0, examples=[12])]
 
@@ -48,10 +48,31 @@ class Groups(Shape):
     groups: list[Group]
 
 
+class Span(Shape):
+    """A stretch of time, and how many pictures are from it."""
+
+    span: Annotated[str, Field(description="A year, month or day.", examples=["2019-05"])]
+    images: Count
+    by_file: Annotated[int, Field(ge=0, description="Of these, by nothing but their file's own time.")]
+
+
+class Timeline(Shape):
+    """Pictures over time, the oldest first; spans without any are left out."""
+
+    by: Literal["year", "month", "day"]
+    spans: list[Span]
+    undated: Annotated[int, Field(ge=0, description="Of these nothing tells a time.")]
+    notes: Notes
+
+
 class Duplicates(Shape):
     """Pictures that are the same, the best to keep first."""
 
     kind: Literal["same-file", "same-picture", "same-moment"]
+    reason: Annotated[
+        Literal["pixels", "bytes", "age", "none"],
+        Field(description="Why the first is the best: more pixels, a larger file, an older one, or nothing."),
+    ]
     pictures: list[Picture]
 
 
@@ -59,6 +80,13 @@ class DuplicateSets(Shape):
     """A part of all sets of pictures that are the same."""
 
     sets: list[Duplicates]
+    counts: Annotated[
+        dict[str, int],
+        Field(
+            description="How many sets of each kind there are.",
+            examples=[{"same-file": 2, "same-picture": 9, "same-moment": 4}],
+        ),
+    ]
     total: Count
     next: Cursor
 
@@ -156,12 +184,48 @@ class Failure(Shape):
     detail: str
 
 
+class Reason(Shape):
+    """Why files could not be indexed, and how many of them there are."""
+
+    reason: Annotated[str, Field(examples=["damaged"])]
+    means: Annotated[str, Field(examples=["the picture is cut off or its data is broken"])]
+    files: Count
+
+
 class Failures(Shape):
     """A part of the files that could not be indexed, by path."""
 
+    reasons: Annotated[list[Reason], Field(description="All there are, the most frequent first.")]
     failures: list[Failure]
     total: Count
     next: Cursor
+
+
+class IndexedFolder(Shape):
+    """A folder that was indexed, and what the library has of it."""
+
+    path: str
+    path_b64: RawPath = None
+    online: Annotated[bool, Field(description="Whether it is within reach now.")]
+    images: Count
+    last_at: Annotated[str | None, Field(description="When a picture of it was last added or updated.")]
+
+
+class LikelyFolder(Shape):
+    """A folder of the server's machine that may well hold pictures."""
+
+    path: str
+    path_b64: RawPath = None
+    pictures: Count
+    more: Annotated[bool, Field(description="Whether there are more than were counted.")]
+
+
+class Folders(Shape):
+    """Where the pictures are, and where more may be."""
+
+    folders: list[IndexedFolder]
+    likely: list[LikelyFolder]
+    open: Annotated[bool, Field(description="Whether whoever asks may add other folders.")]
 
 
 class Models(Shape):
@@ -185,10 +249,20 @@ class Report(Shape):
     interrupted: bool
 
 
+class MapMade(Shape):
+    """What came of making the map."""
+
+    images: Count
+    areas: Count
+    seconds: float
+    interrupted: bool
+
+
 class Job(Shape):
-    """A run of indexing: how far it is, and what came of it."""
+    """A run of indexing, or of making the map: how far it is, and what came of it."""
 
     id: Annotated[int, Field(examples=[1])]
+    kind: Literal["index", "map"]
     state: Literal["running", "done", "cancelled", "failed"]
     paths: Annotated[list[str], Field(description="Empty: the folders that were indexed before.")]
     started_at: str
@@ -197,8 +271,11 @@ class Job(Shape):
     done: int | None
     total: int | None
     failed: int | None
+    reading: Annotated[str | None, Field(description="The file or folder that was come to last.")]
+    images_per_second: Annotated[float | None, Field(description="Null until it can be told.")]
+    seconds_left: float | None
     notes: list[str]
-    report: Report | None
+    report: Report | MapMade | None
     error: str | None
 
 

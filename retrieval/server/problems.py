@@ -88,7 +88,7 @@ def problem_of(error: errors.RetrievalError) -> Problem:
     headers: dict[str, str] = {}
     if isinstance(error, Overloaded):
         headers["Retry-After"] = str(error.seconds)
-    elif isinstance(error, errors.CatalogBusy | errors.SchemaOutdated | CallTimeout):
+    elif status in (503, 504):
         headers["Retry-After"] = str(AGAIN)
     more: dict[str, Any] = {"kind": _kind(error)}
     detail = str(error)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Iterator
+import socket
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
 import uvicorn
 
 import retrieval
-from retrieval.access import check_access, in_url, is_loopback, listening, own_names
+from retrieval.access import TOKEN_HELP, check_access, in_url, is_loopback, listening, own_names
+from retrieval.errors import QueryError
 from retrieval.running import Running, announce, answering, withdraw
 from retrieval.server.app import assembled
+from retrieval.server.connections import Connection
 from retrieval.server.settings import Settings
 
 LAST_SECONDS = 10
@@ -25,25 +28,44 @@ EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 class _Server(uvicorn.Server):
     """Tells the streams that the end has come: what runs is finished, what would go on for ever is not."""
 
-    def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
+    def __init__(self, config: uvicorn.Config, settings: Settings, word: contextlib.ExitStack) -> None:
         super().__init__(config)
         self._settings = settings
+        self._word = word
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._settings.ending.set()
         super().handle_exit(sig, frame)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # Not later: nobody new is let in from here on, and the signal that is raised again may end it all.
+        self._word.close()
+        await super().shutdown(sockets)
 
-def serve(settings: Settings, *, host: str, port: int, ready: Callable[[str], None]) -> None:
-    """Serve until a signal ends it; the signal is raised again once all is closed."""
+
+def serve(
+    settings: Settings, *, host: str, port: int, ready: Callable[[str], None], names: Sequence[str] = ()
+) -> None:
+    """Serve until a signal ends it; the signal is raised again once all is closed.
+
+    With `names`, the server goes by these and by those of its own machine, and by no other.
+    """
     check_access(host, settings.token, given_as="$SEARCH_TOKEN")
+    if names and settings.token is None:
+        raise QueryError(
+            "Whoever comes through a proxy seems to be on this machine, so a name of its own takes a token. "
+            f"Make one, and give it as $SEARCH_TOKEN: {TOKEN_HELP}"
+        )
     opened = listening(host, port, command="search serve")
     bound = opened.getsockname()[1]
-    settings.hosts = own_names(host, bound)
+    settings.hosts = own_names("127.0.0.1" if names else host, bound)
+    if settings.hosts is not None:
+        settings.hosts |= {name.lower() for name in names}
+    word = contextlib.ExitStack()
     running = _Server(
         uvicorn.Config(
             assembled(settings),
-            http="h11",  # the one that bounds the headers of a request
+            http=Connection,  # of h11, which bounds the headers of a request
             log_config=None,
             log_level="warning",
             access_log=False,
@@ -53,6 +75,7 @@ def serve(settings: Settings, *, host: str, port: int, ready: Callable[[str], No
             timeout_graceful_shutdown=LAST_SECONDS,
         ),
         settings,
+        word,
     )
 
     def matters(_: logging.LogRecord) -> bool:
@@ -62,7 +85,8 @@ def serve(settings: Settings, *, host: str, port: int, ready: Callable[[str], No
     log = logging.getLogger("uvicorn.error")
     log.addFilter(matters)
     try:
-        with _found_by_others(settings, host, bound):
+        with word:
+            word.enter_context(_found_by_others(settings, host, bound))
             ready(f"http://{in_url(host)}:{bound}/")
             running.run(sockets=[opened])
     finally:

@@ -18,6 +18,7 @@ from retrieval.captioners import load_captioner
 from retrieval.config import cores
 from retrieval.server.jobs import Jobs
 from retrieval.server.problems import WritesRefused
+from retrieval.server.turns import Turns
 
 if TYPE_CHECKING:
     from retrieval.catalog import Catalog
@@ -46,6 +47,9 @@ class Settings:
     captioner: str | None = None
     work: Calls = field(default_factory=lambda: Calls(max(2, cores()), waiting=WAITING))
     """Whatever asks a model."""
+    comparing: Calls = field(default_factory=lambda: Calls(1, waiting=WAITING))
+    """Whatever compares all pictures with each other, one after the other: searches go on beside it,
+    and who asks the same meanwhile finds it done."""
     drawing: Calls = field(default_factory=lambda: Calls(max(2, cores()), waiting=SEEN))
     """Whatever decodes a picture to show it."""
     quick: Calls = field(default_factory=lambda: Calls(QUICK, waiting=WAITING * 8))
@@ -125,6 +129,11 @@ def _memory(request: Request) -> Memory:
     return found
 
 
+def _turns(request: Request) -> Turns:
+    found: Turns = request.app.state.turns
+    return found
+
+
 def _jobs(request: Request) -> Jobs:
     found: Jobs = request.app.state.jobs
     return found
@@ -135,4 +144,5 @@ Changed = Annotated[Settings, Depends(_writable)]
 """The same, for what changes the catalog: refused where nothing may be."""
 Speaking = Annotated[Speakers, Depends(_speakers)]
 Remembered = Annotated[Memory, Depends(_memory)]
+Conversing = Annotated[Turns, Depends(_turns)]
 Indexing = Annotated[Jobs, Depends(_jobs)]

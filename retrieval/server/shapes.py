@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Chance = Annotated[float, Field(ge=0, le=1)]
 Id = Annotated[int, Field(description="Names the picture in every route.", examples=[7])]
+Alt = Annotated[
+    str | None, Field(description="What to say where it cannot be seen, if somebody has put it into words.")
+]
 RawPath = Annotated[str | None, Field(description="The bytes of the path in base64, where it is not UTF-8.")]
 Notes = Annotated[list[str], Field(description="What a person should know of how this came about.")]
 Cursor = Annotated[
@@ -33,6 +36,7 @@ class Hit(Shape):
     taken_source: str | None = None
     width: int | None = None
     height: int | None = None
+    alt: Alt = None
     rerank_score: float | None = None
     explain: Annotated[dict[str, float] | None, Field(description="What spoke for it, 0 to 1 each.")] = None
 
@@ -71,10 +75,16 @@ class Picture(Shape):
     keywords: list[str] = []
 
 
+class Listed(Picture):
+    """A picture in a list of them."""
+
+    alt: Alt = None
+
+
 class Pictures(Shape):
     """A part of the library."""
 
-    pictures: list[Picture]
+    pictures: list[Listed]
     total: int
     next: Cursor
 
@@ -160,6 +170,7 @@ class Cited(Shape):
     match: Chance | None = None
     support: Chance | None = None
     taken_at: str | None = None
+    alt: Alt = None
 
 
 class Answered(Shape):
@@ -173,6 +184,12 @@ class Answered(Shape):
     answerer: str
     cost: dict[str, float]
     notes: Notes = []
+    closest: Annotated[
+        list[Hit], Field(description="Where the library does not show it: what came nearest, no answer.")
+    ] = []
+    turn: Annotated[
+        str | None, Field(description="Names this answer to the next question, for as long as it is kept.")
+    ] = None
 
 
 class Root(Shape):

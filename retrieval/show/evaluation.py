@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from retrieval.english.nouns import counted
 from retrieval.show.lines import size
 from retrieval.show.table import cells, display_path, safe_name
 
@@ -19,8 +20,9 @@ def evaluation_lines(evaluation: Evaluation) -> list[str]:
     """The whole report: rankings, kinds, the cut-off, and what it all took."""
     split = f", split {safe_name(evaluation.split)}" if evaluation.split else ""
     lines = [
-        f"{safe_name(display_path(str(evaluation.file)))}{split}: {evaluation.queries:,} queries over "
-        f"{evaluation.images:,} pictures, {safe_name(evaluation.model)}",
+        f"{safe_name(display_path(str(evaluation.file)))}{split}: "
+        f"{counted(evaluation.queries, 'query')} over "
+        f"{counted(evaluation.images, 'picture')}, {safe_name(evaluation.model)}",
     ]
     for block in (_rankings(evaluation), _texts(evaluation), _kinds(evaluation), _cutoffs(evaluation)):
         if block:
@@ -52,7 +54,7 @@ def _texts(evaluation: Evaluation) -> list[str]:
         return []
     recalls = found.recalls
     row = [
-        f"{recalls.queries:,} pictures, {found.texts:,} texts",
+        f"{counted(recalls.queries, 'picture')}, {found.texts:,} text{'' if found.texts == 1 else 's'}",
         *map(_figure, (recalls.r1, recalls.r5, recalls.r10)),
     ]
     return aligned(["image to text", "R@1", "R@5", "R@10"], [row])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import faiss
 import numpy as np
 
+from retrieval.config import cores
 from retrieval.stores.flat import FlatStore, best
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ EXACT_SHARE = 0.9
 TRAIN_PER_LIST = 40
 RECALL_WANTED = 0.98
 RECALL_PROBES = (8, 16, 32, 64, 128, 256)
+NEIGHBOURS_EXACT = 20_000
+NEIGHBOURS_PROBES = 24
 
 
 class FaissStore:
@@ -165,3 +168,33 @@ class FaissStore:
             self._details["recall"] = round(hits / max(1, sum(map(len, exact))), 4)
             if self._details["recall"] >= RECALL_WANTED:
                 return
+
+
+def neighbours(rows: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+    """For each row the numbers of the `k` others that are nearest, of many rows nearly always those.
+
+    It takes all cores, and belongs into a process of its own.
+    """
+    count, dim = rows.shape
+    if count <= NEIGHBOURS_EXACT:
+        index = faiss.IndexFlatL2(dim)
+    else:
+        lists = round(4 * math.sqrt(count))
+        index = faiss.index_factory(dim, f"IVF{lists},Flat")
+        index.nprobe = NEIGHBOURS_PROBES
+    rows = np.ascontiguousarray(rows)
+    usual = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(cores())
+    try:
+        if not index.is_trained:
+            index.train(rows[np.sort(np.random.default_rng(0).permutation(count)[: TRAIN_PER_LIST * lists])])
+        index.add(rows)
+        _, found = index.search(rows, k + 1)
+    finally:
+        faiss.omp_set_num_threads(usual)
+    own = np.arange(count)[:, None]
+    # Itself comes first, unless others are the very same; whoever found too few has itself for the rest.
+    found = np.where(found < 0, own, found)
+    last = np.argsort(found == own, axis=1, kind="stable")
+    others: NDArray[np.int64] = np.take_along_axis(found, last, axis=1)[:, :k]
+    return others

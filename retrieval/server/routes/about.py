@@ -1,16 +1,30 @@
 """What the library holds, and what it was made with."""
 
-from typing import Any
+from collections import Counter
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
+from pydantic import AfterValidator, WithJsonSchema
 
 import retrieval
+from retrieval.errors import FAILURE_REASONS
 from retrieval.models import list_models
 from retrieval.server import kept_shapes, shapes
-from retrieval.server.given import Limit, Start, Where, cursor, offset_of
+from retrieval.server.given import Limit, Start, cursor, offset_of
 from retrieval.server.settings import Served
 
 SECONDS = 30.0
+
+
+def _reason(given: str) -> str:
+    if given not in FAILURE_REASONS:
+        raise ValueError(f"The reasons are {', '.join(FAILURE_REASONS)}.")
+    return given
+
+
+Reason = Annotated[
+    str, AfterValidator(_reason), WithJsonSchema({"type": "string", "enum": list(FAILURE_REASONS)})
+]
 router = APIRouter(tags=["library"])
 
 
@@ -22,12 +36,6 @@ async def status(served: Served) -> Any:
     return {**found.as_dict(), "readonly": readonly, "version": retrieval.__version__}
 
 
-@router.get("/timeline", response_model=dict[str, int])
-async def timeline(served: Served, where: Where) -> Any:
-    """How many pictures were taken in each month."""
-    return await served.quick.run(lambda: served.catalog.pictures.months(where=where), seconds=SECONDS)
-
-
 @router.get("/models", response_model=kept_shapes.Models)
 async def models(served: Served) -> Any:
     """The models that can be had, and which are here."""
@@ -37,16 +45,27 @@ async def models(served: Served) -> Any:
 
 
 @router.get("/failures", response_model=kept_shapes.Failures, response_model_exclude_unset=True)
-async def failures(served: Served, limit: Limit = 100, start: Start = None) -> Any:
+async def failures(
+    served: Served,
+    limit: Limit = 100,
+    start: Start = None,
+    reason: Annotated[Reason | None, Query(description="Only those that failed for this one.")] = None,
+) -> Any:
     """The files that could not be indexed, and why."""
-    offset = offset_of(start, "failures")
+    about = ("failures", reason)
+    offset = offset_of(start, *about)
 
     def listed() -> dict[str, Any]:
-        found = served.catalog.failures()
+        every = served.catalog.failures()
+        found = [one for one in every if reason in (None, one.reason)]
         return {
+            "reasons": [
+                {"reason": name, "means": FAILURE_REASONS[name], "files": files}
+                for name, files in Counter(one.reason for one in every).most_common()
+            ],
             "failures": [one.as_dict() for one in found[offset : offset + limit]],
             "total": len(found),
-            "next": cursor(offset + limit, "failures") if offset + limit < len(found) else None,
+            "next": cursor(offset + limit, *about) if offset + limit < len(found) else None,
         }
 
     return await served.quick.run(listed, seconds=SECONDS)

@@ -11,7 +11,7 @@ from retrieval.server import shapes
 from retrieval.server.events import Told, streamed
 from retrieval.server.given import Conditions, Sound
 from retrieval.server.problems import WritesRefused
-from retrieval.server.settings import Served, Speaking
+from retrieval.server.settings import Conversing, Served, Speaking
 from retrieval.types import Answer
 
 MORE_SECONDS = 60.0
@@ -36,18 +36,32 @@ class Inquiry(Conditions):
     answerer: Annotated[
         Literal["rules"] | None, Field(description="Go by the rules, not by the server's model.")
     ] = None
-    conversation: Annotated[bool, Field(description="Go on from the last question that was kept.")] = False
+    turn: Annotated[
+        str | None,
+        Field(
+            max_length=64,
+            pattern=r"^[\w-]+$",
+            description="Go on from this answer, by its `turn`; 404 where that is kept no more.",
+        ),
+    ] = None
+    conversation: Annotated[
+        bool,
+        Field(description="Go on from the last question that was kept in the catalog, whoever asked it."),
+    ] = False
     keep: Annotated[bool, Field(description="Keep the question, so that the next can go on from it.")] = False
     check: Annotated[bool, Field(description="Leave out what nothing bears out.")] = True
     seconds: Annotated[float, Field(gt=0, le=600, allow_inf_nan=False)] = ASK_SECONDS
 
 
 @router.post("/ask", response_model=shapes.Answered, response_model_exclude_unset=True, responses=STREAM)
-async def ask(served: Served, speaking: Speaking, request: Request, inquiry: Inquiry) -> Any:
+async def ask(
+    served: Served, speaking: Speaking, conversing: Conversing, request: Request, inquiry: Inquiry
+) -> Any:
     """Answer a question from the pictures, and cite them as [1], [2]."""
     if inquiry.keep and (served.readonly or served.catalog.readonly):
         raise WritesRefused("This server only reads, and keeps no questions.")
     where = inquiry.where
+    after = None if inquiry.turn is None else conversing.of(inquiry.turn)
     await served.quick.run(where.sql, seconds=MORE_SECONDS)  # what is wrong in it is told before all else
     most = inquiry.seconds + MORE_SECONDS
 
@@ -66,13 +80,20 @@ async def ask(served: Served, speaking: Speaking, request: Request, inquiry: Inq
             answerer=inquiry.answerer or speaking.answerer(),
             where=where,
             follow_up=inquiry.conversation,
+            after=after,
             keep=inquiry.keep,
             seconds=inquiry.seconds,
             check=inquiry.check,
             progress=step,
             on_text=None if told is None else text,
         )
-        return found.as_dict()
+        row = found.as_dict()
+        rows = [*row["citations"], *row.get("closest", ())]
+        alts = served.catalog.pictures.alts([one["image_id"] for one in rows])
+        for one in rows:
+            if one["image_id"] in alts:
+                one["alt"] = alts[one["image_id"]]
+        return {**row, "turn": conversing.keep(found)}
 
     if EventSourceResponse.media_type in request.headers.get("accept", ""):
         return await streamed(

@@ -1,14 +1,23 @@
-"""Runs of indexing: begin one, follow it, stop it."""
+"""Runs of indexing: begin one, follow it, stop it.
+
+Which folders of a machine belong to the library is decided at that machine. Whoever may change
+the library from elsewhere, with the token, can have its folders looked through again, and
+those below them; for another one the request has to come from the machine itself, and not
+through a proxy. Otherwise a token that was given to a friend would open every picture there is.
+"""
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Path, Request, Response
 from fastapi.sse import EventSourceResponse
 from pydantic import Field
 
+from retrieval.errors import QueryError
+from retrieval.server import folders
 from retrieval.server import kept_shapes as shapes
 from retrieval.server.events import HEADERS, watched
 from retrieval.server.given import Body, Sound
+from retrieval.server.jobs import Job, Kind
 from retrieval.server.settings import Changed, Indexing, Served
 
 SECONDS = 30.0
@@ -25,8 +34,11 @@ router = APIRouter(tags=["indexing"])
 
 
 class NewJob(Body):
-    """What to index."""
+    """What to index, or that the map is to be made."""
 
+    kind: Annotated[
+        Kind, Field(description="`map` lays out the map of the library, and takes no folders.")
+    ] = "index"
     paths: Annotated[
         tuple[Folder, ...],
         Field(
@@ -40,13 +52,38 @@ class NewJob(Body):
 
 @router.post("/jobs", response_model=shapes.Job, status_code=202)
 async def start_job(
-    served: Changed, jobs: Indexing, response: Response, new: NewJob | None = None
+    served: Changed, jobs: Indexing, request: Request, response: Response, new: NewJob | None = None
 ) -> dict[str, Any]:
-    """Begin to index folders, in a process of its own. One run goes on at a time."""
+    """Begin to index folders, or make the map, in a process of its own. One run of a kind goes on at a time.
+
+    From another machine these are the library's own folders, or some below them.
+    """
     asked = new or NewJob()
-    job = await served.quick.run(lambda: jobs.start(asked.paths, retry=asked.retry), seconds=SECONDS)
+    if asked.kind == "map" and (asked.paths or asked.retry):
+        raise QueryError("The map is made of the whole library. Leave the folders out.")
+    near = folders.is_near(request.scope)
+
+    def begun() -> Job:
+        if not near:
+            folders.check_known(served.catalog, asked.paths)
+        return jobs.start(asked.paths, retry=asked.retry, kind=asked.kind)
+
+    job = await served.quick.run(begun, seconds=SECONDS)
     response.headers["Location"] = f"/api/v1/jobs/{job.number}"
     return job.row()
+
+
+@router.get("/folders", response_model=shapes.Folders, response_model_exclude_unset=True)
+async def all_folders(served: Served, request: Request) -> Any:
+    """Where the pictures are. For those at the machine of the server, also where more may be."""
+    readonly = served.readonly or served.catalog.readonly
+    near = folders.is_near(request.scope) and not readonly
+
+    def listed() -> dict[str, Any]:
+        known = folders.indexed(served.catalog)
+        return {"folders": known, "likely": folders.likely(served.catalog) if near else [], "open": near}
+
+    return await served.quick.run(listed, seconds=SECONDS)
 
 
 @router.get("/jobs", response_model=shapes.JobList)

@@ -63,7 +63,8 @@ def _entered(request: Request, served: Settings) -> Response:
             max_age=DAYS * 24 * 3600,
             httponly=True,
             samesite="strict",
-            secure=request.url.scheme == "https",
+            # As a proxy says; whoever makes that up keeps the cookie from nobody but themselves.
+            secure="https" in (request.url.scheme, request.headers.get("x-forwarded-proto")),
         )
     return answer
 
@@ -78,6 +79,9 @@ async def index(served: Served, request: Request) -> Response:
     if served.token is not None and not brought(request.scope, served.token, cookie_name(served.token)):
         return _login()
     text = (files("retrieval.server") / "static" / "index.html").read_text("utf-8")
+    if served.readonly or served.catalog.readonly:
+        # Known before anything is drawn, so that nothing is offered that would be refused.
+        text = text.replace("<html ", "<html data-readonly ", 1)
     return Response(text, media_type="text/html", headers={"Cache-Control": "no-cache"})
 
 

@@ -7,16 +7,17 @@ from pydantic import BeforeValidator
 
 from retrieval.captioners import load_captioner
 from retrieval.facts import catalog_facts
-from retrieval.pictures import Picture
+from retrieval.pictures import Listed, Picture
 from retrieval.server import shapes
 from retrieval.server.files import handed_out
-from retrieval.server.given import ImageId, Limit, Start, Where, cursor, offset_of
+from retrieval.server.given import ImageId, Limit, PictureId, Start, Where, cursor, offset_of
 from retrieval.server.headers import unchanged
 from retrieval.server.settings import Served
 from retrieval.speech import Sight
 from retrieval.thumbnails import SIZES, tag, thumbnail
 
 SECONDS = 30.0
+MOST_NAMED = 200
 WHOLE_DAY = "private, max-age=86400"
 SHOWN_AS = {"JPEG": "image/jpeg", "PNG": "image/png", "GIF": "image/gif", "WEBP": "image/webp",
             "AVIF": "image/avif", "BMP": "image/bmp"}  # fmt: skip
@@ -43,16 +44,30 @@ async def images(
     limit: Limit = 200,
     start: Start = None,
     offset: Annotated[int, Query(ge=0, le=10**9, description="In place of a cursor: from so many on.")] = 0,
+    image_id: Annotated[
+        list[PictureId] | None,
+        Query(alias="id", max_length=MOST_NAMED, description="These, in this order; no filter acts."),
+    ] = None,
 ) -> Any:
-    """All pictures, or those that a filter lets through."""
+    """All pictures, those that a filter lets through, or those that are named."""
     begin = offset_of(start, where, order) if start is not None else offset
 
     def listed() -> dict[str, Any]:
-        found = served.catalog.pictures.list(where=where, order=order, limit=limit, offset=begin)
-        more = begin + limit < found.total
+        if image_id is not None:
+            named = served.catalog.pictures.of(image_id)
+            known = [named[one] for one in dict.fromkeys(image_id) if one in named]
+            found = Listed(one for one in known if not one.missing)
+            total, more = len(found), False
+        else:
+            found = served.catalog.pictures.list(where=where, order=order, limit=limit, offset=begin)
+            total, more = found.total, begin + limit < found.total
+        alts = served.catalog.pictures.alts([one.image_id for one in found])
         return {
-            "pictures": [one.as_dict() for one in found],
-            "total": found.total,
+            "pictures": [
+                {**one.as_dict(), **({"alt": alts[one.image_id]} if one.image_id in alts else {})}
+                for one in found
+            ],
+            "total": total,
             "next": cursor(begin + limit, where, order) if more else None,
         }
 

@@ -1,6 +1,8 @@
 """Finding pictures: by words, by pictures, by both."""
 
+import hashlib
 import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, File, Form, Query, UploadFile
@@ -23,7 +25,7 @@ from retrieval.server.given import (
     opened,
     picture,
 )
-from retrieval.server.settings import Served
+from retrieval.server.settings import Served, Settings
 from retrieval.types import Hit, Hits, TextHits
 
 SECONDS = 60.0
@@ -43,9 +45,11 @@ One = Annotated[list[UploadFile], File(description="One picture.")]
 Several = Annotated[list[UploadFile], File(description="One to four pictures.")]
 
 
-def _row(hit: Hit, *, explain: bool) -> dict[str, Any]:
+def _row(hit: Hit, alts: Mapping[int, str], *, explain: bool) -> dict[str, Any]:
     # The numbers as they are: what shows them rounds them, and once only.
     row = hit.as_dict() | {"score": hit.score, "match": hit.match, "width": hit.width, "height": hit.height}
+    if hit.image_id in alts:
+        row["alt"] = alts[hit.image_id]
     if hit.rerank_score is not None:
         row["rerank_score"] = hit.rerank_score
     if explain:
@@ -53,28 +57,46 @@ def _row(hit: Hit, *, explain: bool) -> dict[str, Any]:
     return row
 
 
-def found(
-    hits: Hits,
+async def _found(
+    served: Settings,
+    search: Callable[[int], Hits],
     query: str,
     *,
-    begun: float,
     limit: int,
+    start: str | None,
     explain: bool,
-    offset: int = 0,
-    next_: str | None = None,
+    about: tuple[object, ...],
+    pages: bool,
 ) -> dict[str, Any]:
-    """The page of `hits` that begins at `offset`."""
-    shown = hits[offset : offset + limit]
-    return {
-        "query": query,
-        "hits": [_row(hit, explain=explain) for hit in shown],
-        "closest": [_row(hit, explain=explain) for hit in hits.closest[:limit]] if offset == 0 else [],
-        "cutoff": hits.cutoff,
+    """The page of what `search` finds, given how many, that begins at a cursor `about` this question."""
+    offset = offset_of(start, *about)
+    if offset > (MAX_OFFSET if pages else 0):
+        raise QueryError(f"A search is paged through for {MAX_OFFSET:,} hits. Ask for less.")
+
+    def searched() -> dict[str, Any]:
+        begun = time.perf_counter()
+        hits = search(offset + limit)
+        shown = hits[offset : offset + limit]
+        closest = hits.closest[:limit] if offset == 0 else ()
+        alts = served.catalog.pictures.alts([hit.image_id for hit in (*shown, *closest)])
         # To ask for one more would change what is closest; a full page may have an empty one behind it.
-        "next": next_ if len(shown) == limit else None,
-        "notes": list(hits.notes),
-        "seconds": round(time.perf_counter() - begun, 4),
-    }
+        more = pages and len(shown) == limit
+        return {
+            "query": query,
+            "hits": [_row(hit, alts, explain=explain) for hit in shown],
+            "closest": [_row(hit, alts, explain=explain) for hit in closest],
+            "cutoff": hits.cutoff,
+            "next": cursor(offset + limit, *about) if more else None,
+            "notes": list(hits.notes),
+            "seconds": round(time.perf_counter() - begun, 4),
+        }
+
+    return await served.work.run(searched, seconds=SECONDS)
+
+
+def _pages(sort: Sorting, *, everything: bool) -> bool:
+    """Of everything, the best `limit` are put in the order of dates: another page has no place there."""
+    return not (everything and sort == "date")
 
 
 @router.get("/search", response_model=shapes.Found, response_model_exclude_unset=True)
@@ -92,28 +114,28 @@ async def search(
 ) -> Any:
     """Find pictures by words, or by a sum of words and learnt concepts."""
     asked = Asked.parse(q, paths=False)
-    about = (asked.normal(), where, sort, min_match, everything, rerank)
-    offset = offset_of(start, *about)
-    # Of all there is, the best `limit` are put in the order of their dates: another page has no place in it.
-    pages = not (everything and sort == "date")
-    if offset > (MAX_OFFSET if pages else 0):
-        raise QueryError(f"A search is paged through for {MAX_OFFSET:,} hits. Ask for less.")
 
-    def searched() -> dict[str, Any]:
-        begun = time.perf_counter()
-        hits = served.catalog.search(
+    def searched(most: int) -> Hits:
+        return served.catalog.search(
             asked,
-            limit=offset + limit,
+            limit=most,
             where=where,
             sort=sort,
             min_match=min_match,
             cutoff=not everything,
             rerank=rerank,
         )
-        more = cursor(offset + limit, *about) if pages else None
-        return found(hits, str(asked), begun=begun, limit=limit, explain=explain, offset=offset, next_=more)
 
-    return await served.work.run(searched, seconds=SECONDS)
+    return await _found(
+        served,
+        searched,
+        str(asked),
+        limit=limit,
+        start=start,
+        explain=explain,
+        about=(asked.normal(), where, sort, min_match, everything, rerank),
+        pages=_pages(sort, everything=everything),
+    )
 
 
 @router.post("/search", response_model=shapes.Found, response_model_exclude_unset=True)
@@ -123,28 +145,41 @@ async def search_by_pictures(
     image: Several,
     q: Annotated[str | None, Form(max_length=MAX_TEXT, description="Words besides."), Sound] = None,
     limit: Limit = 50,
+    start: Start = None,
     sort: Sort = "relevance",
     min_match: Least = None,
-    everything: Annotated[
-        bool | None, Query(alias="all", description="Also what is no good match; unless told, without words.")
-    ] = None,
+    everything: Everything = False,
     explain: Why = False,
 ) -> Any:
-    """Find pictures like those that come along, with words besides if wanted. There is one page."""
+    """Find pictures like those that come along, with words besides if wanted.
+
+    For another page they come along again, with its cursor.
+    """
     pictures = await opened(image)
     words = Asked.parse(q, paths=False).terms if q and q.strip() else ()
 
-    def searched() -> dict[str, Any]:
-        begun = time.perf_counter()
+    def searched(most: int) -> Hits:
         terms = [term for data in pictures for term in Asked.image(picture(data)).terms]
-        asked = Asked((*terms, *words))
-        cutoff = bool(words) if everything is None else not everything
-        hits = served.catalog.search(
-            asked, limit=limit, where=where, sort=sort, min_match=min_match, cutoff=cutoff
+        return served.catalog.search(
+            Asked((*terms, *words)),
+            limit=most,
+            where=where,
+            sort=sort,
+            min_match=min_match,
+            cutoff=not everything,
         )
-        return found(hits, str(asked), begun=begun, limit=limit, explain=explain)
 
-    return await served.work.run(searched, seconds=SECONDS)
+    like = f"like {_count(pictures)}"
+    return await _found(
+        served,
+        searched,
+        f"{like}, {q.strip()}" if q and words else like,
+        limit=limit,
+        start=start,
+        explain=explain,
+        about=(_digests(pictures), words, where, sort, min_match, everything),
+        pages=_pages(sort, everything=everything),
+    )
 
 
 @router.get("/images/{image_id}/similar", response_model=shapes.Found, response_model_exclude_unset=True)
@@ -153,22 +188,30 @@ async def similar(
     image_id: ImageId,
     where: Where,
     limit: Limit = 50,
+    start: Start = None,
     sort: Sort = "relevance",
     min_match: Least = None,
-    everything: Everything = True,
+    everything: Everything = False,
     explain: Why = False,
 ) -> Any:
     """The pictures that look most like one of the library."""
 
-    def searched() -> dict[str, Any]:
-        begun = time.perf_counter()
+    def searched(most: int) -> Hits:
         served.catalog.pictures.get(image_id)
-        hits = served.catalog.similar(
-            image_id, limit=limit, where=where, sort=sort, min_match=min_match, cutoff=not everything
+        return served.catalog.similar(
+            image_id, limit=most, where=where, sort=sort, min_match=min_match, cutoff=not everything
         )
-        return found(hits, f"like {image_id}", begun=begun, limit=limit, explain=explain)
 
-    return await served.work.run(searched, seconds=SECONDS)
+    return await _found(
+        served,
+        searched,
+        f"like {image_id}",
+        limit=limit,
+        start=start,
+        explain=explain,
+        about=(image_id, where, sort, min_match, everything),
+        pages=_pages(sort, everything=everything),
+    )
 
 
 @router.post("/similar", response_model=shapes.Found, response_model_exclude_unset=True)
@@ -177,27 +220,46 @@ async def similar_to_pictures(
     where: Where,
     image: Several,
     limit: Limit = 50,
+    start: Start = None,
     sort: Sort = "relevance",
     min_match: Least = None,
-    everything: Everything = True,
+    everything: Everything = False,
     explain: Why = False,
 ) -> Any:
-    """The pictures that look most like one that comes along, or like several at once."""
+    """The pictures that look most like one that comes along, or like several at once.
+
+    For another page they come along again, with its cursor.
+    """
     pictures = await opened(image)
 
-    def searched() -> dict[str, Any]:
-        begun = time.perf_counter()
-        hits = served.catalog.similar(
+    def searched(most: int) -> Hits:
+        return served.catalog.similar(
             [picture(data) for data in pictures],
-            limit=limit,
+            limit=most,
             where=where,
             sort=sort,
             min_match=min_match,
             cutoff=not everything,
         )
-        return found(hits, "like what came along", begun=begun, limit=limit, explain=explain)
 
-    return await served.work.run(searched, seconds=SECONDS)
+    return await _found(
+        served,
+        searched,
+        f"like {_count(pictures)}",
+        limit=limit,
+        start=start,
+        explain=explain,
+        about=("similar", _digests(pictures), where, sort, min_match, everything),
+        pages=_pages(sort, everything=everything),
+    )
+
+
+def _count(pictures: Sequence[bytes]) -> str:
+    return "a picture" if len(pictures) == 1 else f"{len(pictures)} pictures"
+
+
+def _digests(pictures: Sequence[bytes]) -> tuple[str, ...]:
+    return tuple(hashlib.sha256(data).hexdigest() for data in pictures)
 
 
 @router.get("/images/{image_id}/texts", response_model=shapes.Texts, response_model_exclude_unset=True)

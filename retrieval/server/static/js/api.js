@@ -30,8 +30,9 @@ async function failure(response) {
   return new Problem(sentence, { status: response.status, query: told.query, at: told.at, after });
 }
 
-async function ask(path, { method = "GET", parameters, body, signal } = {}) {
-  const options = { method, signal, headers: { Accept: "application/json" }, credentials: "same-origin" };
+/** The server's answer itself, once it is known to be one; for what comes bit by bit. */
+export async function reach(path, { method = "GET", parameters, body, signal, accept = "application/json" } = {}) {
+  const options = { method, signal, headers: { Accept: accept }, credentials: "same-origin" };
   if (body instanceof FormData) options.body = body;
   else if (body !== undefined) {
     options.body = JSON.stringify(body);
@@ -45,6 +46,11 @@ async function ask(path, { method = "GET", parameters, body, signal } = {}) {
     throw new Problem("The server does not answer. It may have been ended: search serve starts it again.");
   }
   if (!response.ok) throw await failure(response);
+  return response;
+}
+
+async function ask(path, options) {
+  const response = await reach(path, options);
   return response.status === 204 ? null : response.json();
 }
 

@@ -4,6 +4,7 @@ import { thumbnail } from "./api.js";
 import { h, icon } from "./dom.js";
 import { told, without } from "./filters.js";
 import { keptFile } from "./kept.js";
+import { addressOfQuestion, isQuestion } from "./questions.js";
 import { go, onChange, state } from "./router.js";
 import { asks, joined, parse } from "./terms.js";
 
@@ -11,7 +12,7 @@ import { asks, joined, parse } from "./terms.js";
 export function startChips() {
   const line = document.querySelector("#asked");
   const show = (now) => {
-    line.replaceChildren(...pictureChips(now), ...termChips(now), ...filterChips(now));
+    line.replaceChildren(...pictureChips(now), ...termChips(now), ...askChip(now), ...filterChips(now));
   };
   onChange(show);
   show(state());
@@ -66,6 +67,12 @@ function termChips({ q }) {
     return chip(h("span", { class: "said" }, h("b", {}, text)), `Take ${text} away`,
       () => go({ q: asks(rest) ? joined(rest) : "", open: null }), { before: [sign], away });
   });
+}
+
+/** Words that read like a question can be asked as one. */
+function askChip({ q, filters }) {
+  if (!isQuestion(q)) return [];
+  return [h("a", { class: "chip asks", href: addressOfQuestion(q, filters) }, "Ask this")];
 }
 
 function filterChips({ filters }) {

@@ -1,5 +1,6 @@
 // "More like this" and "not this": what is said of a picture as an answer to the words asked for.
 
+import { writable } from "./about.js";
 import { post, send } from "./api.js";
 import { toast } from "./notes.js";
 import { state } from "./router.js";
@@ -13,6 +14,10 @@ export const judged = ({ q, pictures, like }) => Boolean(q) && !pictures.length 
  */
 export async function judge(id, good, { leave = () => () => {} } = {}) {
   const { q } = state();
+  if (!writable()) {
+    toast("This server only reads: nothing can be noted.");
+    return false;
+  }
   if (!judged(state())) {
     toast("Search with words first: right and wrong belong to what was asked.");
     return false;

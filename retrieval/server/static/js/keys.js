@@ -2,11 +2,13 @@
 
 import { h, iconButton } from "./dom.js";
 import { undoShown } from "./notes.js";
+import { NOTHING, go, state } from "./router.js";
 
 const KEYS = [
   [["/"], "search"],
   [["←", "→", "↑", "↓"], "move from picture to picture"],
   [["Enter"], "open the picture"],
+  [["a"], "ask a question"],
   [["s"], "find similar ones"],
   [["m"], "more like this, for the present search"],
   [["x"], "not this, for the present search"],
@@ -48,6 +50,9 @@ export function startKeys({ box, view }) {
     } else if (event.key === "/") {
       event.preventDefault();
       box.focus();
+    } else if (event.key === "a" && state().view !== "ask") {
+      event.preventDefault();
+      go({ ...NOTHING, view: "ask", filters: state().filters });
     } else view()?.key?.(event);
   });
 }

@@ -3,6 +3,7 @@
 import { startChips } from "./chips.js";
 import { h } from "./dom.js";
 import { helpButton, startKeys } from "./keys.js";
+import { progressSign } from "./progress.js";
 import { NOTHING, addressOf, go, onChange, read, state } from "./router.js";
 import { startSearch } from "./search.js";
 import { themeButton } from "./theme.js";
@@ -34,7 +35,7 @@ function showNavigation() {
   const names = Object.keys(VIEWS);
   place.hidden = names.length < 2;
   const draw = () => place.replaceChildren(...names.map((name) => h("a", {
-    href: addressOf({ ...NOTHING, filters: state().filters, view: name }),
+    href: addressOf({ ...NOTHING, ...(VIEWS[name].asks ? { q: state().q, like: state().like } : {}), filters: state().filters, view: name }),
     "aria-current": viewOf(state().view) === name ? "page" : null,
   }, VIEWS[name].label)));
   onChange(draw);
@@ -44,7 +45,7 @@ function showNavigation() {
 const box = startSearch();
 startChips();
 showNavigation();
-document.querySelector("#tools").append(themeButton(), helpButton());
+document.querySelector("#tools").append(progressSign(), themeButton(), helpButton());
 // Every link to a state of the page is followed without loading the page anew.
 document.addEventListener("click", (event) => {
   const link = event.target.closest("a[href]");

@@ -6,6 +6,7 @@ import { narrowing } from "./narrow.js";
 import { toast } from "./notes.js";
 import { NOTHING, addressOf, again, go, onChange, state } from "./router.js";
 import { typed } from "./terms.js";
+import { VIEWS, viewOf } from "./views.js";
 
 const MOST = 4;
 const LARGEST = 20 * 2 ** 20;
@@ -27,7 +28,7 @@ export function startSearch() {
     const q = typed(input.value);
     input.value = q;
     if (q || state().pictures.length || state().like) {
-      const asked = { ...(q ? { like: null } : {}), q, view: "pictures", open: null };
+      const asked = { ...(q ? { like: null } : {}), q, view: VIEWS[viewOf(state().view)].asks ? state().view : "pictures", open: null, more: {} };
       if (addressOf(asked) === location.pathname + location.search) again();
       else go({ ...asked, sort: "" });
     } else go(NOTHING);

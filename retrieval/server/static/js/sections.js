@@ -34,11 +34,10 @@ function countOf(source, words) {
   if (source.total !== null) return pictures(source.total);
   if (!source.items.length && source.done) return "";
   const count = source.items.length;
-  if (source.cut && !source.closest.length) return `the ${number(count)} closest`;
   return source.done ? pictures(count) : `more than ${number(count)} ${words ? "found" : ""}`;
 }
 
-function sorting(sorts, chosen) {
+export function sorting(sorts, chosen) {
   const names = Object.keys(sorts);
   return h("label", { class: "sorting" }, h("span", { class: "unseen" }, "Order"),
     h("select", { onchange: (event) => go({ sort: event.target.value === names[0] ? "" : event.target.value }) },

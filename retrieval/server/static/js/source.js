@@ -46,7 +46,7 @@ export function sourceOf(state) {
 class Source {
   constructor(key, read) {
     Object.assign(this, { key, read, items: [], closest: [], notes: [], total: null, next: null });
-    Object.assign(this, { started: false, done: false, cut: false, scroll: 0, pending: null });
+    Object.assign(this, { started: false, done: false, scroll: 0, pending: null });
   }
 
   /** Read the next page; calls that come meanwhile wait for the same one. */
@@ -62,7 +62,7 @@ class Source {
     // The library may have changed between two pages.
     this.items = [...this.items, ...page.items.filter((item) => !known.has(item.id))];
     if (!this.started) {
-      Object.assign(this, { closest: page.closest, notes: page.notes, total: page.total, cut: page.cut ?? false });
+      Object.assign(this, { closest: page.closest, notes: page.notes, total: page.total });
     }
     Object.assign(this, { started: true, next: page.next, done: page.next === null });
     return this;
@@ -90,8 +90,10 @@ class Source {
 }
 
 function reader(state) {
-  if (state.pictures.length) return () => byPictures(state);
-  if (state.like) return () => get(`/images/${state.like}/similar`, { ...state.filters, limit: ALIKE }).then(alike);
+  if (state.pictures.length) return (cursor) => byPictures(state, cursor);
+  if (state.like) {
+    return (cursor) => get(`/images/${state.like}/similar`, { ...state.filters, cursor, limit: ALIKE }).then(alike);
+  }
   const { q, filters, sort } = state;
   if (q) {
     return (cursor) => get("/search", { q, ...filters, sort, cursor, limit: cursor ? PAGE : FIRST }).then(found);
@@ -102,7 +104,7 @@ function reader(state) {
   };
 }
 
-async function byPictures({ pictures, q, filters }) {
+async function byPictures({ pictures, q, filters }, cursor) {
   const form = new FormData();
   for (const key of pictures) {
     const file = await keptFile(key);
@@ -110,7 +112,7 @@ async function byPictures({ pictures, q, filters }) {
     form.append("image", file, file.name || "picture");
   }
   if (q) form.append("q", q);
-  return alike(await post("/search", form, { ...filters, limit: ALIKE }));
+  return alike(await post("/search", form, { ...filters, cursor, limit: ALIKE }));
 }
 
 function found(page) {
@@ -123,14 +125,8 @@ function found(page) {
   };
 }
 
-/** What resembles a picture comes without an end: the line is drawn here, at the server's cut-off. */
+/** Everything resembles a picture a little: of what is below the cut-off, the first few say enough. */
 function alike(page) {
   const all = found(page);
-  const weak = all.items.filter((item) => item.match < page.cutoff);
-  return {
-    ...all,
-    cut: all.items.length === ALIKE,
-    items: all.items.filter((item) => item.match >= page.cutoff),
-    closest: [...weak, ...all.closest].slice(0, WEAK),
-  };
+  return { ...all, closest: all.closest.slice(0, WEAK) };
 }

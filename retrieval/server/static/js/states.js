@@ -1,8 +1,6 @@
 // What is there when there are no pictures to show: waiting, nothing, something wrong.
 
-import { get } from "./api.js";
-import { h, icon } from "./dom.js";
-import { say } from "./notes.js";
+import { h } from "./dom.js";
 
 /** Where pictures will be. */
 export function waiting({ few = false } = {}) {
@@ -35,25 +33,7 @@ export function nothingPasses(clear) {
     h("div", { class: "buttons" }, h("button", { type: "button", class: "button main-one", onclick: clear }, "Without filters")));
 }
 
-/** An empty library says what to do, and when a folder of it is not there, that. */
-export function emptyLibrary(again) {
-  const command = "search index ~/Pictures";
-  const sentence = h("p", {}, "Say where your pictures are. In a terminal:");
-  const place = h("div", { class: "state" },
-    h("h2", {}, "There are no pictures here yet"), sentence,
-    h("pre", {}, h("code", {}, command),
-      h("button", { type: "button", class: "icon", "aria-label": "Copy the command", title: "Copy", onclick: () => copy(command) }, icon("copy"))),
-    h("p", {}, "It reads them where they are, and changes and sends nothing."),
-    h("div", { class: "buttons" }, h("button", { type: "button", class: "button main-one", onclick: again }, "Look again")));
-  get("/status").then(({ roots }) => {
-    const gone = roots.filter((root) => !root.online);
-    if (!gone.length) return;
-    place.querySelector("h2").textContent = "The pictures are not within reach";
-    sentence.textContent = `${gone.map((root) => root.path).join(", ")} is not there now. Connect its disk, then look again. Or index another folder:`;
-  }, (problem) => { sentence.textContent = problem.message; });
-  return place;
-}
-
-async function copy(text) {
-  await navigator.clipboard.writeText(text).then(() => say("Copied."), () => say("This browser does not let pages copy."));
-}
+/** A library without pictures, where the pictures themselves are not what is shown. */
+export const nothingHere = () => h("div", { class: "state" },
+  h("h2", {}, "There are no pictures here yet"),
+  h("div", { class: "buttons" }, h("a", { class: "button main-one", href: "/" }, "See how to add some")));

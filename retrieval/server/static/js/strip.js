@@ -13,7 +13,7 @@ export function similarStrip(id) {
     h("div", { class: "alike-head" }, h("h3", {}, "Similar"),
       h("a", { href: addressOf({ ...NOTHING, like: id, filters: state().filters }) }, "See all")),
     list);
-  get(`/images/${id}/similar`, { limit: COUNT }).then(({ hits }) => {
+  get(`/images/${id}/similar`, { limit: COUNT, all: true }).then(({ hits }) => {
     const found = hits.map(pictureOf).filter((item) => item.id !== id);
     if (!found.length) place.remove();
     list.replaceChildren(...found.map((item) => h("li", {},

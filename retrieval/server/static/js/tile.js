@@ -36,7 +36,7 @@ export function tileOf(item, { place, count }) {
     share.style.width = `${Math.max(2, item.match * 100)}%`;
     parts.push(h("span", { class: "bar", "aria-hidden": "true" }, share));
   }
-  return h("li", { class: "tile", "aria-posinset": place, "aria-setsize": count }, parts);
+  return h("li", { class: item.fileTime ? "tile by-file" : "tile", "aria-posinset": place, "aria-setsize": count }, parts);
 }
 
 /** Take a tile away; a picture of it that is still on its way is not waited for. */

@@ -1,5 +1,6 @@
 // One picture, large: moving through the results, looking closer, what is known of it, why it was found.
 
+import { writable } from "./about.js";
 import { original } from "./api.js";
 import { detailsOf } from "./details.js";
 import { h, icon, iconButton } from "./dom.js";
@@ -120,7 +121,7 @@ export function startViewer({ around, left }) {
       stage.clear();
       return;
     }
-    for (const name of ["good", "not", "why"]) buttons[name].hidden = !judged(now);
+    for (const name of ["good", "not", "why"]) buttons[name].hidden = !judged(now) || (name !== "why" && !writable());
     if (!dialog.open) {
       dialog.showModal();
       dialog.focus();

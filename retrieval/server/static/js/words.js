@@ -24,6 +24,15 @@ export const day = (iso) => said(DAY, iso);
 export const moment = (iso) => said(MOMENT, iso);
 export const number = (value) => NUMBER.format(value);
 
+/** How long something will still take, as exactly as one can know. */
+export function remaining(seconds) {
+  const minutes = Math.round(seconds / 60);
+  if (seconds < 50) return "less than a minute left";
+  if (minutes < 100) return `about ${minutes <= 1 ? "a minute" : `${minutes} minutes`} left`;
+  const hours = Math.round(minutes / 60);
+  return `about ${hours < 48 ? `${hours} hours` : `${Math.round(hours / 24)} days`} left`;
+}
+
 export const pictures = (count) => `${number(count)} ${count === 1 ? "picture" : "pictures"}`;
 
 export function bytes(count) {

@@ -1,15 +1,17 @@
 // The library by month, or what a search found.
 
-import { Problem, newest } from "../api.js";
+import { Problem, get, newest } from "../api.js";
 import { h } from "../dom.js";
+import { emptyLibrary } from "../empty.js";
 import { judge } from "../feedback.js";
 import { any } from "../filters.js";
 import { Grid } from "../grid.js";
 import { reached } from "../gridkeys.js";
+import { startGrowth } from "../growth.js";
 import { say } from "../notes.js";
 import { NOTHING, back, go } from "../router.js";
 import { sourceOf } from "../source.js";
-import { emptyLibrary, failed, nothingLike, nothingPasses, waiting } from "../states.js";
+import { failed, nothingLike, nothingPasses, waiting } from "../states.js";
 import { asked, headOf, partsOf } from "../sections.js";
 
 /** Milliseconds. */
@@ -23,7 +25,19 @@ export function mount(root, first) {
   let head = null;
   let more = false;
   let slow = 0;
+  let empty = null;
   const foot = h("div");
+  const growth = startGrowth({
+    count: () => {
+      if (empty) return 0;
+      return source?.started && !asked(now) ? source.total : null;
+    },
+    filters: () => (empty ? {} : now.filters),
+    show: () => {
+      source.forget();
+      begin();
+    },
+  });
 
   function begin() {
     if (source && grid) source.scroll = scrollY;
@@ -33,14 +47,18 @@ export function mount(root, first) {
     source = sourceOf(now);
     clearTimeout(slow);
     document.title = asked(now) ? `${asked(now)} · Pictures` : "Pictures";
+    growth.clear();
     const leave = () => {
       clearTimeout(slow);
       old?.end();
+      empty?.end();
+      empty = null;
     };
     if (source.started) {
       leave();
       draw();
       scrollTo(0, source.scroll);
+      growth.again();
       return;
     }
     root.setAttribute("aria-busy", "true");
@@ -64,8 +82,20 @@ export function mount(root, first) {
   function broken(problem) {
     if (!(problem instanceof Problem)) throw problem;
     root.removeAttribute("aria-busy");
-    root.replaceChildren(headOf(now, null), failed(problem, () => begin()));
-    say(problem.message);
+    const tell = () => {
+      root.replaceChildren(headOf(now, null), failed(problem, () => begin()));
+      say(problem.message);
+    };
+    if (problem.status === 409) unlessEmpty(tell);
+    else tell();
+  }
+
+  /** In a library without pictures nothing can be found: then that is what is told. */
+  function unlessEmpty(tell) {
+    one(() => get("/images", { limit: 1 })).then(({ total }) => {
+      if (total) tell();
+      else root.replaceChildren(nothing());
+    }, tell);
   }
 
   function draw({ tell = false } = {}) {
@@ -74,8 +104,10 @@ export function mount(root, first) {
     if (!source.all.length) {
       grid?.end();
       grid = null;
-      root.replaceChildren(head, nothing());
       say("No pictures.");
+      if (any(now.filters)) root.replaceChildren(head, nothingPasses(() => go({ filters: { tag: [] } })));
+      else if (asked(now)) unlessEmpty(() => root.replaceChildren(head, h("p", { class: "remark" }, "No picture comes close.")));
+      else root.replaceChildren(nothing());
       return;
     }
     grid?.end();
@@ -101,11 +133,12 @@ export function mount(root, first) {
   }
 
   function nothing() {
-    if (any(now.filters)) return nothingPasses(() => go({ filters: { tag: [] } }));
-    return emptyLibrary(() => {
+    empty?.end();
+    empty = emptyLibrary(() => {
       source.forget();
       begin();
     });
+    return empty.element;
   }
 
   /** The end comes near: read on. */
@@ -200,6 +233,8 @@ export function mount(root, first) {
       clearTimeout(slow);
       one(() => new Promise(() => {}));
       grid?.end();
+      empty?.end();
+      growth.end();
     },
   };
 }
