@@ -104,7 +104,7 @@ class Guard:
             return host in self._hosts
         if self._token is not None:
             return True
-        name = _without_port(host)
+        name = without_port(host)
         if name == "localhost" or is_loopback(name):
             return True
         # Whoever calls the app inside its own process names it freely: what listens at an
@@ -121,7 +121,8 @@ def _from_afar(scope: Scope) -> Refusal | None:
     return None
 
 
-def _without_port(host: str) -> str:
+def without_port(host: str) -> str:
+    """The name in a `Host`."""
     name, _, port = host.rpartition(":")
     return name if port.isdigit() and name else host
 

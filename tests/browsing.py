@@ -8,8 +8,9 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
@@ -28,6 +29,10 @@ FLAGS = (
 DESK = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
 TILES = ".tile > a"
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+WAYS = (("light", DESK, RULES), ("light", PHONE, RULES), ("dark", DESK, ["wcag2aa"]))
+"""In which every view is looked over by `in_nobodys_way`."""
+SIGHTS = pytest.mark.parametrize(("scheme", "size", "rules"), WAYS, ids=["desk", "phone", "dark"])
 
 
 def started(catalog: Path, caches: Path, *flags: str) -> tuple[subprocess.Popen[str], str]:
@@ -117,3 +122,29 @@ def settled(page: Page, expression: str, argument: Any = None) -> None:
         }}""",
         argument,
     )
+
+
+def in_nobodys_way(page: Page, rules: Sequence[str]) -> None:
+    """Axe has nothing to say, nothing is wider than the window, and nothing to press is too small.
+
+    The page has to be opened with `bypass_csp`, because axe comes as a script.
+    """
+    axe = pytest.importorskip(
+        "axe_playwright_python", reason="axe-core is not installed: pip install axe-playwright-python"
+    )
+    page.add_script_tag(content=(files(axe) / "axe.min.js").read_text("utf-8"))
+    told = page.evaluate(
+        """runOnly => axe.run(document, { runOnly, resultTypes: ["violations"] }).then(({ violations }) =>
+          violations.map(one => [one.id, one.impact, one.nodes.slice(0, 3).map(node => node.html.slice(0, 120))]))""",
+        list(rules),
+    )
+    assert told == [], page.url
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    small = page.eval_on_selector_all(
+        "button, a, select",
+        """all => all.filter(one => one.checkVisibility({ visibilityProperty: true }) && !one.closest('dd, p'))
+          .map(one => [one.outerHTML.slice(0, 90), one.getBoundingClientRect()])
+          .filter(([, box]) => box.width && box.right > 0 && box.bottom > 0 && (box.width < 24 || box.height < 24))
+          .map(([html]) => html)""",
+    )
+    assert small == [], page.url

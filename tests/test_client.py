@@ -22,7 +22,8 @@ from click.testing import Result
 import retrieval
 from indexer import index_folder
 from retrieval import Catalog
-from retrieval.client import Client, ServerUnavailable, Unsendable, written
+from retrieval.client import Client, ServerUnavailable, Unsendable
+from retrieval.client.asked import written
 from retrieval.config import Location
 from retrieval.errors import ImageUnreadable, QueryError
 from retrieval.query.filters import Filter
@@ -137,6 +138,18 @@ def test_status_descriptions_and_answers_are_those_of_the_library(client: Client
     assert [step.name for step in again.steps] == [step.name for step in own.steps]
 
 
+def test_the_map_is_that_of_the_library(client: Client, opened: Catalog) -> None:
+    for where in (None, Filter(type="jpeg")):
+        found, own = client.map(where=where), opened.atlas.map(where=where)
+        assert found.image_ids.tolist() == own.image_ids.tolist()
+        assert abs(found.places - own.places).max() < 1e-4
+        assert (found.method, found.encoder, found.late) == (own.method, own.encoder, own.late)
+        assert (found.passing is None) == (own.passing is None) == (where is None)
+        if found.passing is not None and own.passing is not None:
+            assert found.passing.tolist() == own.passing.tolist()
+            assert found.passing.sum() == 1
+
+
 def test_errors_come_back_as_those_of_the_library(client: Client, opened: Catalog, tmp_path: Path) -> None:
     for query in ("", '"open', "- red", "@nobody"):
         with pytest.raises(QueryError):
@@ -168,6 +181,27 @@ def test_a_server_that_is_none_is_told(served: str) -> None:
         Client("not an address")
     with pytest.raises(retrieval.RetrievalError, match="token"):
         Client(served).status()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"", b'20\r\nevent: step\ndata: {"step":"plan"', b'19\r\nevent: text\ndata: {"delta"\r\n', b"0\r\n\r\n"],
+    ids=["nothing", "within", "between", "end"],
+)
+def test_an_answer_that_breaks_off_is_told(said: bytes) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with socket.create_server(("127.0.0.1", 0)) as opened:
+
+        def breaks_off() -> None:
+            one, _ = opened.accept()
+            with one:
+                one.recv(65536)
+                one.sendall(head + said)
+
+        threading.Thread(target=breaks_off, daemon=True).start()
+        client = Client(f"http://127.0.0.1:{opened.getsockname()[1]}", seconds=10)
+        with pytest.raises(ServerUnavailable, match="broke off"):
+            client.ask("red?", progress=lambda *_: None)
 
 
 def test_a_server_leaves_word_for_its_user_alone_and_takes_it_back(catalog: Path) -> None:

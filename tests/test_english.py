@@ -52,6 +52,7 @@ def test_a_noun_is_named_with_an_article_where_it_takes_one() -> None:
         assert many(one) == several
         assert single(several) == one
     assert counted(1204, "picture") == "1,204 pictures"
+    assert (many("text"), counted(1, "text"), counted(2, "text")) == ("text", "1 text", "2 texts")
     assert (listed(["a"]), listed(["a", "b", "c"]), listed([])) == ("a", "a, b and c", "")
 
 

@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -16,7 +15,7 @@ from PIL import Image, ImageDraw
 
 from indexer import index_folder
 from retrieval.encoders.toy import COLOURS
-from tests.browsing import DESK, PHONE, Opens, asked, ended, settled, started
+from tests.browsing import DESK, SIGHTS, Opens, asked, ended, in_nobodys_way, settled, started
 from tests.chat_server import ChatServer
 from tests.conftest import draw
 from tests.seeing_server import seeing, step_of
@@ -28,7 +27,6 @@ HOSTILE = "<img src=x onerror=alert(1)>.png"
 MARKUP = "A <b onclick=alert(1)>red</b> thing <script>alert(1)</script> [1]."
 EXIF_IFD, TAKEN = 0x8769, 36867
 RED = "Show me red pictures"
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 
 def taken(when: str) -> Image.Exif:
@@ -476,18 +474,10 @@ def test_keys_alone_ask_and_open_a_picture(home: str, opens: Opens) -> None:
     assert "June 2021" in answered(page, 2)[1]
 
 
-@pytest.mark.parametrize(
-    ("scheme", "size"),
-    [("light", DESK), ("light", PHONE), ("dark", DESK)],
-    ids=["desk", "phone", "dark"],
-)
+@SIGHTS
 def test_nothing_of_asking_stands_in_anybodys_way(
-    home: str, opens: Opens, scheme: str, size: dict[str, int]
+    home: str, opens: Opens, scheme: str, size: dict[str, int], rules: list[str]
 ) -> None:
-    axe = pytest.importorskip(
-        "axe_playwright_python", reason="axe-core is not installed: pip install axe-playwright-python"
-    )
-    script = (files(axe) / "axe.min.js").read_text("utf-8")
     page = opens(
         f"{home}/?view=ask", color_scheme=scheme, viewport=size, bypass_csp=True, reduced_motion="reduce"
     )
@@ -501,8 +491,4 @@ def test_nothing_of_asking_stands_in_anybodys_way(
         page.wait_for_selector(sign)
         for closed in page.locator("summary").all():
             closed.click()
-        page.add_script_tag(content=script)
-        found = page.evaluate("runOnly => axe.run(document, { runOnly })", RULES)
-        told = [(one["id"], [node["html"][:120] for node in one["nodes"]][:3]) for one in found["violations"]]
-        assert told == []
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        in_nobodys_way(page, rules)

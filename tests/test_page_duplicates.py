@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +16,13 @@ from indexer import index_folder
 from retrieval import Catalog
 from retrieval.duplicates import Copy, Duplicates, findings
 from retrieval.server import create_app
-from tests.browsing import DESK, PHONE, Opens, asked, ended, settled, started
+from tests.browsing import SIGHTS, Opens, asked, ended, in_nobodys_way, settled, started
 from tests.test_duplicates import save, scene
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 HOSTILE = "<img src=x onerror=alert(1)>.jpg"
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 API = "/api/v1"
 PAIRS = 22
 SMALL = (160, 120)
@@ -361,17 +359,10 @@ def test_waiting_is_shown_while_pictures_are_compared(home: str, opens: Opens) -
     shown(page, "same-file")
 
 
-@pytest.mark.parametrize(
-    ("scheme", "size", "rules"),
-    [("light", DESK, RULES), ("light", PHONE, RULES), ("dark", DESK, ["wcag2aa"])],
-    ids=["desk", "phone", "dark"],
-)
+@SIGHTS
 def test_the_review_stands_in_nobodys_way(
     home: str, opens: Opens, scheme: str, size: dict[str, int], rules: list[str]
 ) -> None:
-    axe = pytest.importorskip(
-        "axe_playwright_python", reason="axe-core is not installed: pip install axe-playwright-python"
-    )
     page = opens(home, color_scheme=scheme, viewport=size, bypass_csp=True, reduced_motion="reduce")
     for compare in (False, True):
         page.goto(f"{home}/?view=duplicates&kind=same-picture")
@@ -379,14 +370,4 @@ def test_the_review_stands_in_nobodys_way(
         if compare:
             page.locator("text=Compare").first.click()
             page.wait_for_selector("dialog.compare[open]")
-        page.add_script_tag(content=(files(axe) / "axe.min.js").read_text("utf-8"))
-        found = page.evaluate("runOnly => axe.run(document, { runOnly })", rules)
-        assert [(one["id"], one["nodes"][0]["html"][:150]) for one in found["violations"]] == []
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        assert (
-            page.eval_on_selector_all(
-                ".duplicates button, .duplicates a, .compare button",
-                "all => all.map(one => one.getBoundingClientRect()).filter(box => box.width && (box.width < 24 || box.height < 24)).length",
-            )
-            == 0
-        )
+        in_nobodys_way(page, rules)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ import pytest
 
 from indexer import index_folder
 from retrieval import Catalog
-from tests.browsing import DESK, PHONE, Opens, asked, ended, settled, started
+from tests.browsing import PHONE, SIGHTS, Opens, asked, ended, in_nobodys_way, settled, started
 from tests.conftest import draw
 
 if TYPE_CHECKING:
@@ -22,7 +21,6 @@ KINDS = ("red", "green", "blue", "yellow")
 EACH = 14
 HOSTILE = "<img src=x onerror=alert(1)>.png"
 READY = ".plane[data-shown]"
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 
 @pytest.fixture(scope="module")
@@ -370,35 +368,12 @@ def test_fingers_pinch_and_frame(home: str, opens: Opens) -> None:
     assert page.text_content(".beside h2") == "57 pictures"
 
 
-@pytest.mark.parametrize(
-    ("scheme", "size", "rules"),
-    [("light", DESK, RULES), ("light", PHONE, RULES), ("dark", DESK, ["wcag2aa"])],
-    ids=["desk", "phone", "dark"],
-)
+@SIGHTS
 def test_nothing_stands_in_anybodys_way(
     home: str, opens: Opens, scheme: str, size: dict[str, int], rules: list[str]
 ) -> None:
-    axe = pytest.importorskip(
-        "axe_playwright_python", reason="axe-core is not installed: pip install axe-playwright-python"
-    )
-    script = (files(axe) / "axe.min.js").read_text("utf-8")
     page = opens(home, color_scheme=scheme, viewport=size, bypass_csp=True, reduced_motion="reduce")
     for address, sign in (("", ".areas button"), ("&area=0&q=red", ".picked li")):
         page.goto(f"{home}/?view=map{address}")
         page.wait_for_selector(sign)
-        page.add_script_tag(content=script)
-        found = page.evaluate("runOnly => axe.run(document, { runOnly })", rules)
-        told = [
-            (one["id"], one["impact"], [node["html"][:120] for node in one["nodes"]][:3])
-            for one in found["violations"]
-        ]
-        assert told == []
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        small = page.eval_on_selector_all(
-            ".main button, .main a",
-            """all => all.filter(one => one.checkVisibility()).filter(one => {
-              const { width, height } = one.getBoundingClientRect();
-              return width < 24 || height < 24;
-            }).map(one => one.outerHTML.slice(0, 90))""",
-        )
-        assert small == []
+        in_nobodys_way(page, rules)

@@ -6,7 +6,6 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from datetime import datetime
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +16,13 @@ from indexer import index_folder
 from retrieval import Catalog, Filter, QueryError
 from retrieval.client import Client
 from retrieval.types import Span
-from tests.browsing import DESK, PHONE, TILES, Opens, asked, ended, names, settled, started
+from tests.browsing import SIGHTS, TILES, Opens, asked, ended, in_nobodys_way, names, settled, started
 from tests.conftest import draw
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 HOSTILE = "<img src=x onerror=alert(1)>.jpg"
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 SHOTS = {
     "2018-03-01": ("green", 2), "2019-05-12": ("red", 3), "2019-05-20": ("blue", 2), "2019-07-04": ("red", 1),
     "2022-01-31": ("yellow", 1),
@@ -110,10 +108,9 @@ def test_a_server_gives_the_timeline_of_what_is_found(home: str, library: Path) 
         assert client.timeline("day", where=Filter(after="2019")).spans[0] == Span("2019-05-12", 3)
         assert client.timeline("year", query="red").spans == (Span("2019", 4), Span("2021", 2, 2))
         first = opened.search("blue")[0].image_id
-    alike = client._get("/timeline", [("like", str(first)), ("by", "year")])
-    assert alike["spans"] == [{"span": "2019", "images": 1, "by_file": 0}]
+    assert client.timeline("year", like=first).spans == (Span("2019", 1),)
     with pytest.raises(QueryError, match="not of both"):
-        client._get("/timeline", [("like", str(first)), ("q", "red")])
+        client.timeline(like=first, query="red")
 
 
 def test_years_open_to_months_and_months_to_days_and_chips_show_it(home: str, opens: Opens) -> None:
@@ -242,29 +239,12 @@ def test_names_of_files_are_text_and_an_impossible_date_is_told(home: str, opens
     opens.wrong.clear()  # a browser notes each 4xx in its console
 
 
-@pytest.mark.parametrize(
-    ("scheme", "size", "rules"),
-    [("light", DESK, RULES), ("light", PHONE, RULES), ("dark", DESK, ["wcag2aa"])],
-    ids=["desk", "phone", "dark"],
-)
+@SIGHTS
 def test_the_timeline_stands_in_nobodys_way(
     home: str, opens: Opens, scheme: str, size: dict[str, int], rules: list[str]
 ) -> None:
-    axe = pytest.importorskip(
-        "axe_playwright_python", reason="axe-core is not installed: pip install axe-playwright-python"
-    )
     page = opens(home, color_scheme=scheme, viewport=size, bypass_csp=True, reduced_motion="reduce")
     for address in ("/?view=timeline", "/?view=timeline&after=2019-05-12&before=2019-05-13"):
         page.goto(home + address)
         page.wait_for_selector("img.here")
-        page.add_script_tag(content=(files(axe) / "axe.min.js").read_text("utf-8"))
-        found = page.evaluate("runOnly => axe.run(document, { runOnly })", rules)
-        assert [(one["id"], one["nodes"][0]["html"][:150]) for one in found["violations"]] == []
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        assert (
-            page.eval_on_selector_all(
-                ".chart a, .timeline .head a, .crumbs a",
-                "all => all.map(one => one.getBoundingClientRect()).filter(box => box.width < 24 || box.height < 24).length",
-            )
-            == 0
-        )
+        in_nobodys_way(page, rules)

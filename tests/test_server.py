@@ -15,6 +15,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import anyio.to_thread
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
@@ -23,7 +24,7 @@ from indexer import index_folder
 from retrieval import Catalog
 from retrieval.calls import Calls, Overloaded
 from retrieval.db.queries import Writer
-from retrieval.errors import CatalogBusy, QueryError
+from retrieval.errors import CatalogBusy, CatalogError, QueryError
 from retrieval.server import create_app
 from retrieval.server.events import formed
 from tests.conftest import draw
@@ -347,7 +348,9 @@ def test_a_body_of_any_length_ends_at_the_limit(opened: Catalog, monkeypatch: py
     from retrieval.server import app
 
     careful = app.Careful
-    monkeypatch.setattr(app, "Careful", lambda inner: careful(inner, max_body=50_000, max_words=1000))
+    monkeypatch.setattr(
+        app, "Careful", lambda inner, **more: careful(inner, max_body=50_000, max_words=1000, **more)
+    )
     web = TestClient(create_app(opened))
     sent = 0
 
@@ -375,6 +378,10 @@ def test_what_breaks_inside_is_told_without_its_words(
     said = problem(reading.get(f"{API}/search?q=red"), 500)
     assert "secret" not in json.dumps(said) + caplog.text
     assert "broken" in caplog.text
+    monkeypatch.setattr("retrieval.concepts.Concepts.list", broken)
+    problem(reading.delete(f"{API}/concepts/unmistakable"), 500)
+    assert "unmistakable" not in caplog.text
+    assert "/concepts/{name}" in caplog.text
 
 
 def test_addresses_and_methods_that_are_none_are_problems(reading: TestClient) -> None:
@@ -509,6 +516,8 @@ def test_a_link_that_came_later_shows_nothing_from_elsewhere(
     (photos / "green.png").symlink_to(photos / "yellow.png")
     problem(web.get(f"{API}/images/{known['red.png']}/original"), 404)
     problem(web.get(f"{API}/images/{known['red.png']}/thumbnail"), 404)
+    for drawn in ("explain", "explain.png"):
+        problem(web.get(f"{API}/images/{known['red.png']}/{drawn}", params={"q": "red"}), 404)
     inside = web.get(f"{API}/images/{known['green.png']}/original")
     assert inside.content == (photos / "yellow.png").read_bytes()
 
@@ -902,6 +911,7 @@ def test_a_busy_catalog_says_when_to_come_again(reading: TestClient, monkeypatch
 def test_too_many_calls_are_told_to_come_again(opened: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
     app = create_app(opened)
     app.state.settings.work = Calls(1, waiting=0)
+    app.state.settings.speaking = Calls(0, waiting=0)
     web, go_on, began = TestClient(app), threading.Event(), threading.Event()
     search = Catalog.search
 
@@ -926,6 +936,65 @@ def test_too_many_calls_are_told_to_come_again(opened: Catalog, monkeypatch: pyt
         go_on.set()
         first.join()
     assert web.get(f"{API}/search?q=red").status_code == 200
+
+
+def test_a_search_does_not_wait_for_answers_that_are_being_written(
+    opened: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, go_on, asking = create_app(opened), threading.Event(), threading.Semaphore(0)
+    app.state.settings.work = Calls(1)
+    ask = Catalog.ask
+
+    def slow(self: Catalog, *given: Any, **more: Any) -> Any:
+        asking.release()
+        go_on.wait(20)
+        return ask(self, *given, **more)
+
+    monkeypatch.setattr(Catalog, "ask", slow)
+    web, said = TestClient(app), []
+    question = threading.Thread(target=lambda: said.append(web.post(f"{API}/ask", json={"question": "red?"})))
+    question.start()
+    searched = threading.Thread(target=lambda: said.append(web.get(f"{API}/search?q=red")))
+    try:
+        assert asking.acquire(timeout=20)
+        searched.start()
+        searched.join(10)
+        assert [one.status_code for one in said] == [200]
+    finally:
+        go_on.set()
+        question.join()
+        searched.join()
+
+
+def test_whether_it_lives_is_told_while_every_thread_waits_for_a_slow_disk(reading: TestClient) -> None:
+    async def asked() -> int:
+        go_on, seen = threading.Event(), []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message: Any) -> None:
+            seen.append(message.get("status"))
+
+        limiter = anyio.to_thread.current_default_thread_limiter()
+        stuck = [
+            asyncio.ensure_future(anyio.to_thread.run_sync(go_on.wait))
+            for _ in range(int(limiter.total_tokens))
+        ]
+        while limiter.available_tokens:
+            await asyncio.sleep(0)
+        scope = {
+            "type": "http", "http_version": "1.1", "method": "GET", "path": "/healthz", "query_string": b"",
+            "headers": [(b"host", b"localhost")],
+        }  # fmt: skip
+        try:
+            await asyncio.wait_for(reading.app(scope, receive, send), 10)  # type: ignore[arg-type]
+        finally:
+            go_on.set()
+            await asyncio.gather(*stuck)
+        return int(seen[0])
+
+    assert asyncio.run(asked()) == 200
 
 
 def test_an_empty_library_is_ready_and_says_what_helps(tmp_path: Path, photos: Path) -> None:
@@ -1009,6 +1078,48 @@ def test_a_page_elsewhere_cannot_log_anybody_in(guarded: TestClient) -> None:
     problem(guarded.post("/login", data={"token": TOKEN}, headers={"Origin": "http://evil.example"}), 403)
 
 
+def test_whoever_brings_no_token_brings_little(guarded: TestClient) -> None:
+    problem(guarded.post("/login", data={"token": TOKEN}, files={"x": b"x" * (1 << 20)}), 413)
+    problem(guarded.post("/login", data={"token": "x" * (1 << 20)}), 413)
+    assert guarded.post("/login", data={"token": TOKEN}).status_code == 303
+
+
+def test_why_the_library_is_not_ready_is_told_with_the_token_only(
+    guarded: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object) -> None:
+        raise CatalogError("There is nothing at /home/ann/secret.")
+
+    monkeypatch.setattr("retrieval.server.routes.health.warmed", broken)
+    assert "/home/ann" not in json.dumps(problem(guarded.get("/readyz"), 503))
+    told = guarded.get("/readyz", headers={"Authorization": f"Bearer {TOKEN}"})
+    assert "/home/ann" in problem(told, 503)["detail"]
+
+
+def test_asking_whether_it_is_ready_keeps_nobody_from_asking_the_library(
+    opened: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, go_on, looked = create_app(opened), threading.Event(), []
+    work = app.state.settings.work = Calls(1, waiting=3)
+
+    def slow(_: object) -> None:
+        looked.append(go_on.wait(20))
+
+    monkeypatch.setattr("retrieval.server.routes.health.warmed", slow)
+
+    async def many() -> int:
+        asked = [asyncio.ensure_future(app.state.readiness.look()) for _ in range(12)]
+        await asyncio.sleep(0)
+        searched = asyncio.ensure_future(work.run(lambda: 7, seconds=20))
+        await asyncio.sleep(0)
+        go_on.set()
+        await asyncio.gather(*asked)
+        return await searched
+
+    assert asyncio.run(asyncio.wait_for(many(), 20)) == 7
+    assert len(looked) == 1
+
+
 def test_a_cookie_beside_strange_ones_counts_and_a_wrong_one_does_not(guarded: TestClient) -> None:
     name, _, value = (
         guarded.get("/", params={"token": TOKEN}).headers["set-cookie"].partition(";")[0].partition("=")
@@ -1046,6 +1157,10 @@ def test_the_description_is_complete(reading: TestClient) -> None:
             assert all(one.get("schema") for one in good["content"].values()), where
             for parameter in operation.get("parameters", ()):
                 assert parameter.get("description") or parameter["name"] == "image_id", (
+                    f"{where} {parameter['name']}"
+                )
+                said = parameter.keys() | parameter["schema"].keys()
+                assert not parameter["required"] or said & {"example", "examples"}, (
                     f"{where} {parameter['name']}"
                 )
     assert len(names) == len(set(names))

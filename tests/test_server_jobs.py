@@ -23,6 +23,7 @@ from tests.conftest import draw
 TOKEN = "a-token-of-enough-characters"
 API = "/api/v1"
 ELSEWHERE = ("192.0.2.7", 5000)
+NEAR = ("127.0.0.1", 5000)
 
 
 @pytest.fixture
@@ -114,8 +115,15 @@ def test_folder_whose_name_is_no_text_is_told_and_read(web: TestClient, tmp_path
 
 @pytest.mark.parametrize(
     ("client", "headers"),
-    [(ELSEWHERE, {}), (("2001:db8::7", 5000), {}), (("127.0.0.1", 5000), {"X-Forwarded-For": "192.0.2.7"})],
-    ids=["elsewhere", "elsewhere-6", "proxy"],
+    [
+        (ELSEWHERE, {}),
+        (("2001:db8::7", 5000), {}),
+        (NEAR, {"X-Forwarded-For": "192.0.2.7", "Host": "localhost"}),
+        # As docs/server.md sets nginx up, and one that says nothing of itself.
+        (NEAR, {"X-Forwarded-Proto": "https", "Host": "localhost"}),
+        (NEAR, {"Host": "photos.example.org"}),
+    ],
+    ids=["elsewhere", "elsewhere-6", "proxy", "proxy-as-documented", "proxy-by-its-name"],
 )
 def test_from_elsewhere_only_folders_of_the_library_are_read(
     opened: Catalog,
@@ -152,9 +160,17 @@ def test_from_elsewhere_only_folders_of_the_library_are_read(
 
 def test_at_the_machine_itself_a_token_opens_other_folders_too(opened: Catalog, tmp_path: Path) -> None:
     other = draw(tmp_path / "other" / "x.png", "red", mark=6).parent
-    web = afar(opened, ("127.0.0.1", 5000))
+    web = afar(opened, NEAR, Host="127.0.0.1:7788")
     assert web.get(f"{API}/folders").json()["open"] is True
     assert over(web, web.post(f"{API}/jobs", json={"paths": [str(other)]}))["report"]["added"] == 1
+
+
+def test_behind_a_proxy_nobody_seems_to_be_at_the_machine(opened: Catalog) -> None:
+    hosts = frozenset({"localhost", "photos.example.org"})
+    app = create_app(opened, token=TOKEN, hosts=hosts)
+    headers = {"Authorization": f"Bearer {TOKEN}", "Host": "localhost"}
+    web = TestClient(app, client=NEAR, headers=headers)
+    assert web.get(f"{API}/folders").json()["open"] is False
 
 
 def test_read_only_server_says_so_in_its_page_and_offers_no_folders(opened: Catalog, home: Path) -> None:

@@ -108,8 +108,9 @@ def listed(items: Sequence[str], last: str = "and") -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """`1 picture`, `3 pictures`, `1,204 pictures`."""
-    return f"{number:,} {noun if number == 1 else many(noun)}"
+    """`1 picture`, `3 pictures`, `1,204 pictures`; what is counted has a plural, also `3 texts`."""
+    head, space, last = noun.rpartition(" ")
+    return f"{number:,} {noun if number == 1 else head + space + _several(last)}"
 
 
 def verb(count: int, plural: str) -> str:
@@ -124,8 +125,12 @@ def many(phrase: str) -> str:
 
 
 def _many(noun: str) -> str:
+    return noun if noun.lower() in MASS else _several(noun)
+
+
+def _several(noun: str) -> str:
     low = noun.lower()
-    if low in SAME or low in _EVEN or low in PAIRS or low in MASS:
+    if low in SAME or low in _EVEN or low in PAIRS:
         return noun
     if low in UNEVEN:
         return _like(noun, UNEVEN[low])

@@ -81,6 +81,7 @@ def assembled(settings: Settings) -> FastAPI:
     app.state.memory = Memory()
     app.state.turns = Turns()
     app.state.jobs = jobs
+    app.state.readiness = health.Readiness(settings)
     app.state.metrics = Metrics(settings)
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX)
@@ -96,7 +97,7 @@ def assembled(settings: Settings) -> FastAPI:
         cookie=page.cookie_name(settings.token),
         open_to_all=OPEN,
     )
-    app.add_middleware(Careful)
+    app.add_middleware(Careful, open_to_all=OPEN)
     app.add_middleware(Measured, metrics=app.state.metrics)
     _describe(app, guarded=settings.token is not None)
     return app

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from retrieval.access import is_loopback
+from retrieval.access import is_loopback, without_port
 from retrieval.db import reads
 from retrieval.images import EXTENSIONS
 from retrieval.server.problems import WritesRefused
@@ -23,18 +23,26 @@ COUNTED = 1000
 LOOK_SECONDS = 0.3
 """For one folder; by then it is known, or it is a slow disk."""
 ENDINGS = tuple(EXTENSIONS)
-HANDED_ON = frozenset({b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip"})
+HANDED_ON = (b"forwarded", b"via", b"x-forwarded-", b"x-real-ip")
+"""How the headers begin that proxies add."""
 
 
-def is_near(scope: Mapping[str, Any]) -> bool:
+def is_near(scope: Mapping[str, Any], names: frozenset[str] | None) -> bool:
     """Whether a request comes from this machine, by itself and not handed on by a proxy.
 
-    Who calls the app inside its own process has no address, and is here.
+    A proxy need not say that it is one. So all that comes to a server that goes by a name
+    beyond its machine (`names`), or that asks for one, counts as from elsewhere. Who calls
+    the app inside its own process has no address, and is here.
     """
-    peer = (scope.get("client") or ("", None))[0]
-    if peer and not is_loopback(peer) and any(sign in peer for sign in ".:"):
+    if any(name.startswith(HANDED_ON) for name, _ in scope["headers"]):
         return False
-    return HANDED_ON.isdisjoint(name for name, _ in scope["headers"])
+    if not all(is_loopback(without_port(name)) for name in names or ()):
+        return False
+    peer = (scope.get("client") or ("", None))[0]
+    if peer and not is_loopback(peer):
+        return not any(sign in peer for sign in ".:")
+    asked = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
+    return all(is_loopback(without_port(host)) for host in asked)
 
 
 def check_known(catalog: Catalog, paths: Iterable[str]) -> None:

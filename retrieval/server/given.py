@@ -54,7 +54,15 @@ Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="At most so many.")
 Start = Annotated[str | None, Query(alias="cursor", max_length=512, description="`next` of the page before.")]
 
 Folder = Annotated[
-    str | None, Query(alias="in", min_length=1, max_length=4096, description="Below this folder."), Sound
+    str | None,
+    Query(
+        alias="in",
+        min_length=1,
+        max_length=4096,
+        description="Below this folder.",
+        examples=["/home/ann/Pictures"],
+    ),
+    Sound,
 ]
 After = Annotated[
     str | None,
@@ -63,21 +71,31 @@ After = Annotated[
     ),
     Sound,
 ]
-Before = Annotated[str | None, Query(max_length=32, description="Taken earlier than that."), Sound]
+Before = Annotated[
+    str | None, Query(max_length=32, description="Taken earlier than that.", examples=["2024"]), Sound
+]
 Tag = Annotated[str, Field(min_length=1, max_length=MAX_TEXT), Sound]
-Tags = Annotated[list[Tag] | None, Query(max_length=MAX_TAGS, description="Has all of these tags.")]
+Tags = Annotated[
+    list[Tag] | None, Query(max_length=MAX_TAGS, description="Has all of these tags.", examples=[["dog"]])
+]
 Orientation = Literal["landscape", "portrait", "square"]
 
 
-def _where(
+async def _where(
     folder: Folder = None,
     after: After = None,
     before: Before = None,
-    camera: Annotated[NAME, Query(description="Camera make or model contains this.")] = None,
-    near: Annotated[NAME, Query(description="A town, a country, or LAT,LON,KM.")] = None,
+    camera: Annotated[
+        NAME, Query(description="Camera make or model contains this.", examples=["Canon"])
+    ] = None,
+    near: Annotated[NAME, Query(description="A town, a country, or LAT,LON,KM.", examples=["Lisbon"])] = None,
     orientation: Annotated[Orientation | None, Query(description="Which way it lies.")] = None,
-    min_size: Annotated[NAME, Query(description="1000 (longer side), 1920x1080 or 12MP.")] = None,
-    type: Annotated[NAME, Query(description="jpeg, png, heic, raw ...; several with commas.")] = None,
+    min_size: Annotated[
+        NAME, Query(description="1000 (longer side), 1920x1080 or 12MP.", examples=["12MP"])
+    ] = None,
+    type: Annotated[
+        NAME, Query(description="jpeg, png, heic, raw ...; several with commas.", examples=["jpeg,heic"])
+    ] = None,
     tag: Tags = None,
 ) -> Filter:
     found = Filter(

@@ -31,6 +31,8 @@ MAX_BODY = 84 << 20
 """Four pictures of 20 MB, and what goes with them."""
 MAX_WORDS = 8 << 20
 """What is no upload of pictures: the longest text that a catalog takes, with its escapes."""
+MAX_OPEN = 16 << 10
+"""From whoever may come without a token: the form with it."""
 MULTIPART = b"multipart/form-data"
 
 
@@ -56,8 +58,16 @@ class Careful:
     A HEAD is a GET whose body is not sent, and not even made where it would go on for long.
     """
 
-    def __init__(self, app: ASGIApp, *, max_body: int = MAX_BODY, max_words: int = MAX_WORDS) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        max_body: int = MAX_BODY,
+        max_words: int = MAX_WORDS,
+        open_to_all: frozenset[str] = frozenset(),
+    ) -> None:
         self._app = app
+        self._open = open_to_all
         self._max_body = max_body
         self._max_words = max_words
 
@@ -67,6 +77,8 @@ class Careful:
             return
         kind = _header(scope, b"content-type")
         most = self._max_body if kind.lower().startswith(MULTIPART) else self._max_words
+        if scope["path"] in self._open:
+            most = MAX_OPEN
         exchange = _Exchange(receive, send, most=most, head=scope["method"] == "HEAD")
         length = _header(scope, b"content-length") or b"0"
         if not length.isdigit():
@@ -86,7 +98,8 @@ class Careful:
             if exchange.too_large or exchange.too_slow:
                 await exchange.cut_off(scope)
                 return
-            told = crashed(scope["path"], error)
+            # Not the path: it may name tags and concepts.
+            told = crashed(getattr(scope.get("route"), "path", "An address of none"), error)
             if not exchange.started:
                 await exchange.answer(scope, told)
             return
@@ -145,7 +158,7 @@ class _Exchange:
         if self.started:
             return
         said = (
-            Problem(413, f"A request brings at most {self._most >> 20} MB, this one more.")
+            Problem(413, f"Such a request brings at most {_size(self._most)}, this one more.")
             if self.too_large
             else Problem(408, f"The request did not come to its end within {MAX_SECONDS:g} seconds.")
         )
@@ -156,6 +169,10 @@ class _Exchange:
     async def answer(self, scope: Scope, said: Problem) -> None:
         with contextlib.suppress(_Enough):
             await said(scope, self._receive, self.send)
+
+
+def _size(count: int) -> str:
+    return f"{count >> 20} MB" if count >= 1 << 20 else f"{count >> 10} kB"
 
 
 def _with_safe(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

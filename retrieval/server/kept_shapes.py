@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from retrieval.server.shapes import Cursor, Id, Notes, Picture, RawPath, Shape, Sure
+from retrieval.server.shapes import Cursor, FullPath, Id, Notes, Picture, RawPath, Shape, Sure
 
 Count = Annotated[int, Field(ge=0, examples=[12])]
 
@@ -100,7 +100,7 @@ class Pairs(Shape):
 class Example(Shape):
     """A picture that shows a concept, or does not."""
 
-    path: str
+    path: FullPath
     path_b64: RawPath = None
     good: bool
     image_id: int | None = None
@@ -129,7 +129,7 @@ class Said(Shape):
 
     id: int
     query: str
-    path: str
+    path: FullPath
     path_b64: RawPath = None
     image_id: int | None = None
     good: bool
@@ -150,7 +150,7 @@ class Text(Shape):
     text: str
     source: Annotated[str, Field(examples=["added"])]
     image_id: int | None = None
-    path: str | None = None
+    path: FullPath | None = None
     path_b64: RawPath = None
     name: str | None = None
 
@@ -178,7 +178,7 @@ class Removed(Shape):
 class Failure(Shape):
     """A file that could not be indexed, and why."""
 
-    path: str
+    path: FullPath
     path_b64: RawPath = None
     reason: Annotated[str, Field(examples=["damaged"])]
     detail: str
@@ -204,7 +204,7 @@ class Failures(Shape):
 class IndexedFolder(Shape):
     """A folder that was indexed, and what the library has of it."""
 
-    path: str
+    path: FullPath
     path_b64: RawPath = None
     online: Annotated[bool, Field(description="Whether it is within reach now.")]
     images: Count
@@ -214,7 +214,7 @@ class IndexedFolder(Shape):
 class LikelyFolder(Shape):
     """A folder of the server's machine that may well hold pictures."""
 
-    path: str
+    path: FullPath
     path_b64: RawPath = None
     pictures: Count
     more: Annotated[bool, Field(description="Whether there are more than were counted.")]

@@ -49,6 +49,7 @@ class Metrics:
         waiting = Gauge("search_work_waiting", "Calls that wait.", ("pool",), registry=self._registry)
         pools: dict[str, Calls] = {
             "models": settings.work,
+            "answers": settings.speaking,
             "library": settings.comparing,
             "pictures": settings.drawing,
             "rows": settings.quick,

@@ -46,7 +46,9 @@ class Settings:
     answerer: str | None = None
     captioner: str | None = None
     work: Calls = field(default_factory=lambda: Calls(max(2, cores()), waiting=WAITING))
-    """Whatever asks a model."""
+    """Whatever asks a model that is at hand."""
+    speaking: Calls = field(default_factory=lambda: Calls(max(2, cores()), waiting=WAITING))
+    """Whatever a model writes: it takes minutes, or waits for another machine. No search waits for it."""
     comparing: Calls = field(default_factory=lambda: Calls(1, waiting=WAITING))
     """Whatever compares all pictures with each other, one after the other: searches go on beside it,
     and who asks the same meanwhile finds it done."""
@@ -107,34 +109,37 @@ class Speakers:
         return load_captioner(self._settings.captioner)
 
 
-def _settings(request: Request) -> Settings:
+# Not to be run in threads, which may all be waiting for a slow disk: so they are coroutines.
+
+
+async def _settings(request: Request) -> Settings:
     found: Settings = request.app.state.settings
     return found
 
 
-def _writable(request: Request) -> Settings:
-    found = _settings(request)
+async def _writable(request: Request) -> Settings:
+    found = await _settings(request)
     if found.readonly or found.catalog.readonly:
         raise WritesRefused("This server only reads: it was started with --read-only.")
     return found
 
 
-def _speakers(request: Request) -> Speakers:
+async def _speakers(request: Request) -> Speakers:
     found: Speakers = request.app.state.speakers
     return found
 
 
-def _memory(request: Request) -> Memory:
+async def _memory(request: Request) -> Memory:
     found: Memory = request.app.state.memory
     return found
 
 
-def _turns(request: Request) -> Turns:
+async def _turns(request: Request) -> Turns:
     found: Turns = request.app.state.turns
     return found
 
 
-def _jobs(request: Request) -> Jobs:
+async def _jobs(request: Request) -> Jobs:
     found: Jobs = request.app.state.jobs
     return found
 

@@ -7,15 +7,34 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Chance = Annotated[float, Field(ge=0, le=1)]
+Chance = Annotated[float, Field(ge=0, le=1, examples=[0.93])]
 Id = Annotated[int, Field(description="Names the picture in every route.", examples=[7])]
 Alt = Annotated[
-    str | None, Field(description="What to say where it cannot be seen, if somebody has put it into words.")
+    str | None,
+    Field(
+        description="What to say where it cannot be seen, if somebody has put it into words.",
+        examples=["Two dogs run through the snow"],
+    ),
 ]
-RawPath = Annotated[str | None, Field(description="The bytes of the path in base64, where it is not UTF-8.")]
+FullPath = Annotated[str, Field(examples=["/home/ann/Pictures/beach.jpg"])]
+RawPath = Annotated[
+    str | None,
+    Field(
+        description="The bytes of the path in base64, where it is not UTF-8.",
+        examples=["L2hvbWUvYW5uL/wuanBn"],
+    ),
+]
+Taken = Annotated[str | None, Field(description="Local time, ISO 8601.", examples=["2019-05-12T17:03:00"])]
+TakenSource = Annotated[str | None, Field(description="What tells that time.", examples=["exif-original"])]
+Width = Annotated[int | None, Field(description="Pixels of the upright picture.", examples=[4032])]
+Height = Annotated[int | None, Field(examples=[3024])]
 Notes = Annotated[list[str], Field(description="What a person should know of how this came about.")]
 Cursor = Annotated[
-    str | None, Field(description="Where the next page begins, which may be empty; null at the end.")
+    str | None,
+    Field(
+        description="Where the next page begins, which may be empty; null at the end.",
+        examples=["WzUwLCAiNmIyZTFmMDM5ZDRjNWE3OCJd"],
+    ),
 ]
 
 
@@ -26,16 +45,16 @@ class Shape(BaseModel):
 class Hit(Shape):
     """A picture that was found."""
 
-    rank: int
+    rank: Annotated[int, Field(examples=[1])]
     image_id: Id
-    path: Annotated[str, Field(examples=["/home/ann/Pictures/beach.jpg"])]
+    path: FullPath
     path_b64: RawPath = None
     score: Annotated[float, Field(description="The model's own number, of use only for comparing.")]
-    match: Annotated[Chance, Field(description="How likely it is what was asked for.", examples=[0.93])]
-    taken_at: Annotated[str | None, Field(description="Local time, ISO 8601.")] = None
-    taken_source: str | None = None
-    width: int | None = None
-    height: int | None = None
+    match: Annotated[Chance, Field(description="How likely it is what was asked for.")]
+    taken_at: Taken = None
+    taken_source: TakenSource = None
+    width: Width = None
+    height: Height = None
     alt: Alt = None
     rerank_score: float | None = None
     explain: Annotated[dict[str, float] | None, Field(description="What spoke for it, 0 to 1 each.")] = None
@@ -44,7 +63,7 @@ class Hit(Shape):
 class Found(Shape):
     """What a search found, best first."""
 
-    query: str
+    query: Annotated[str, Field(examples=["two dogs in the snow"])]
     hits: list[Hit]
     closest: Annotated[list[Hit], Field(description="What is below the cut-off, best first.")]
     cutoff: Annotated[Chance, Field(description="From which match on a picture counts.")]
@@ -57,22 +76,24 @@ class Picture(Shape):
     """What the catalog's row says of a picture."""
 
     image_id: Id
-    path: str
+    path: FullPath
     path_b64: RawPath = None
-    width: int
-    height: int
-    bytes: int
+    width: Annotated[int, Field(description="Pixels of the upright picture.", examples=[4032])]
+    height: Annotated[int, Field(examples=[3024])]
+    bytes: Annotated[int, Field(examples=[2_481_152])]
     format: Annotated[str, Field(examples=["JPEG"])]
     missing: Annotated[bool, Field(description="Its file is gone.")]
-    taken_at: str | None = None
-    taken_source: str | None = None
-    camera: str | None = None
-    lens: str | None = None
-    latitude: float | None = None
-    longitude: float | None = None
-    title: str | None = None
-    description: str | None = None
-    keywords: list[str] = []
+    taken_at: Taken = None
+    taken_source: TakenSource = None
+    camera: Annotated[str | None, Field(examples=["Canon EOS 80D"])] = None
+    lens: Annotated[str | None, Field(examples=["EF-S18-135mm f/3.5-5.6 IS"])] = None
+    latitude: Annotated[float | None, Field(examples=[38.7223])] = None
+    longitude: Annotated[float | None, Field(examples=[-9.1393])] = None
+    title: Annotated[str | None, Field(description="As the file says it.", examples=["Rex"])] = None
+    description: Annotated[str | None, Field(description="As the file says it.")] = None
+    keywords: Annotated[
+        list[str], Field(description="As the file says them.", examples=[["dog", "lake"]])
+    ] = []
 
 
 class Listed(Picture):
@@ -92,21 +113,21 @@ class Pictures(Shape):
 class Sure(Shape):
     """A word for what is in a picture, and how sure that is."""
 
-    tag: str
+    tag: Annotated[str, Field(examples=["dog"])]
     confidence: Chance
 
 
 class Told(Shape):
     """A text of a picture, and where it comes from."""
 
-    text: str
-    source: str
+    text: Annotated[str, Field(examples=["Rex at the lake"])]
+    source: Annotated[str, Field(examples=["added"])]
 
 
 class PictureDetails(Picture):
     """Everything that is known of a picture."""
 
-    place: Annotated[str | None, Field(description="The nearest town.")] = None
+    place: Annotated[str | None, Field(description="The nearest town.", examples=["Lisbon, Portugal"])] = None
     tags: list[Sure]
     texts: list[Told]
     alt: Annotated[str, Field(description="What to say where the picture cannot be seen.")]
@@ -115,8 +136,8 @@ class PictureDetails(Picture):
 class TextHit(Shape):
     """A text of the library that fits a picture."""
 
-    rank: int
-    text: str
+    rank: Annotated[int, Field(examples=[1])]
+    text: Annotated[str, Field(examples=["Rex at the lake"])]
     score: float
     match: Chance
     text_id: int
@@ -135,7 +156,7 @@ class Texts(Shape):
 class Explained(Shape):
     """Where in a picture a match comes from, and what spoke for it."""
 
-    path: str | None = None
+    path: FullPath | None = None
     path_b64: RawPath = None
     image_id: int | None = None
     score: float
@@ -150,11 +171,11 @@ class Described(Shape):
     """A picture in words."""
 
     image_id: int | None = None
-    path: str | None = None
+    path: FullPath | None = None
     path_b64: RawPath = None
-    caption: str
+    caption: Annotated[str, Field(examples=["A brown dog at a lake"])]
     tags: list[Sure]
-    captioner: str
+    captioner: Annotated[str, Field(examples=["describer"])]
     seen: Annotated[bool, Field(description="False where it goes by what is on record alone.")] = True
     note: str | None = None
 
@@ -162,26 +183,26 @@ class Described(Shape):
 class Cited(Shape):
     """The picture that [n] in an answer stands for."""
 
-    n: int
+    n: Annotated[int, Field(examples=[1])]
     image_id: Id
-    path: str
+    path: FullPath
     path_b64: RawPath = None
     sentence: str | None = None
     match: Chance | None = None
     support: Chance | None = None
-    taken_at: str | None = None
+    taken_at: Taken = None
     alt: Alt = None
 
 
 class Answered(Shape):
     """An answer, and the pictures it rests on."""
 
-    text: str
+    text: Annotated[str, Field(examples=["They run through the snow [1][2]."])]
     citations: list[Cited]
     confidence: Annotated[Chance, Field(description="0 where the library does not show it.")]
     steps: list[dict[str, Any]]
-    question: str
-    answerer: str
+    question: Annotated[str, Field(examples=["What are the dogs doing?"])]
+    answerer: Annotated[str, Field(examples=["rules"])]
     cost: dict[str, float]
     notes: Notes = []
     closest: Annotated[
@@ -195,7 +216,7 @@ class Answered(Shape):
 class Root(Shape):
     """A folder that is indexed."""
 
-    path: str
+    path: FullPath
     path_b64: RawPath = None
     online: bool
     images: int

@@ -54,7 +54,7 @@ def _texts(evaluation: Evaluation) -> list[str]:
         return []
     recalls = found.recalls
     row = [
-        f"{counted(recalls.queries, 'picture')}, {found.texts:,} text{'' if found.texts == 1 else 's'}",
+        f"{counted(recalls.queries, 'picture')}, {counted(found.texts, 'text')}",
         *map(_figure, (recalls.r1, recalls.r5, recalls.r10)),
     ]
     return aligned(["image to text", "R@1", "R@5", "R@10"], [row])

@@ -65,7 +65,7 @@ async def groups(
             ]
         }
 
-    return await served.work.run(found, seconds=SECONDS)
+    return await served.comparing.run(found, seconds=SECONDS)
 
 
 @router.get("/timeline", response_model=shapes.Timeline)
@@ -162,7 +162,10 @@ async def not_duplicates(served: Changed, different: Different) -> Any:
 @router.delete("/duplicates/not", response_model=shapes.Pairs)
 async def duplicates_after_all(
     served: Changed,
-    image_id: Annotated[list[PictureId], Query(min_length=2, max_length=MOST, description="The pictures.")],
+    image_id: Annotated[
+        list[PictureId],
+        Query(min_length=2, max_length=MOST, description="The pictures.", examples=[[7, 9]]),
+    ],
 ) -> Any:
     """Take back that pictures are not the same."""
     return await _marked(served, image_id, undo=True)

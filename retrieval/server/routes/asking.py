@@ -97,6 +97,8 @@ async def ask(
 
     if EventSourceResponse.media_type in request.headers.get("accept", ""):
         return await streamed(
-            lambda told: served.work.run(lambda: answer(told), seconds=most), "answer", path=request.url.path
+            lambda told: served.speaking.run(lambda: answer(told), seconds=most),
+            "answer",
+            path=request.url.path,
         )
-    return await served.work.run(answer, seconds=most)
+    return await served.speaking.run(answer, seconds=most)

@@ -29,7 +29,7 @@ async def description(served: Served, speaking: Speaking, image_id: ImageId, sty
         served.catalog.pictures.get(image_id)
         return served.catalog.describe(image_id, captioner=speaking.captioner(), style=style).as_dict()
 
-    return await served.work.run(describe, seconds=SECONDS)
+    return await served.speaking.run(describe, seconds=SECONDS)
 
 
 @router.post("/describe", response_model=shapes.Described, response_model_exclude_unset=True)
@@ -41,7 +41,7 @@ async def describe(
 ) -> Any:
     """A picture that comes along in words."""
     data = await one_opened(image)
-    return await served.work.run(
+    return await served.speaking.run(
         lambda: served.catalog.describe(picture(data), captioner=speaking.captioner(), style=style).as_dict(),
         seconds=SECONDS,
     )
@@ -52,7 +52,7 @@ async def explain(served: Served, image_id: ImageId, q: Words) -> Any:
     """Where in a picture the match with a query comes from, as figures."""
 
     def why() -> dict[str, Any]:
-        served.catalog.pictures.get(image_id)
+        _check_file(served, image_id)
         return served.catalog.explain(Asked.parse(q, paths=False), image_id).as_dict()
 
     return await served.work.run(why, seconds=LOOKING)
@@ -67,7 +67,7 @@ async def drawn(served: Served, image_id: ImageId, q: Words) -> Response:
     """The same, drawn over the picture."""
 
     def draw() -> bytes:
-        served.catalog.pictures.get(image_id)
+        _check_file(served, image_id)
         found = served.catalog.explain(Asked.parse(q, paths=False), image_id)
         buffer = BytesIO()
         found.draw_map(960).save(buffer, "PNG")
@@ -75,3 +75,9 @@ async def drawn(served: Served, image_id: ImageId, q: Words) -> Response:
 
     data = await served.work.run(draw, seconds=LOOKING)
     return Response(data, media_type="image/png", headers={"Cache-Control": "private, no-cache"})
+
+
+def _check_file(served: Served, image_id: int) -> None:
+    """Refuse a file that would not be handed out either: it is read by its path, and drawn."""
+    pictures = served.catalog.pictures
+    pictures.open_file(pictures.get(image_id)).close()

@@ -61,7 +61,7 @@ async def start_job(
     asked = new or NewJob()
     if asked.kind == "map" and (asked.paths or asked.retry):
         raise QueryError("The map is made of the whole library. Leave the folders out.")
-    near = folders.is_near(request.scope)
+    near = folders.is_near(request.scope, served.hosts)
 
     def begun() -> Job:
         if not near:
@@ -77,7 +77,7 @@ async def start_job(
 async def all_folders(served: Served, request: Request) -> Any:
     """Where the pictures are. For those at the machine of the server, also where more may be."""
     readonly = served.readonly or served.catalog.readonly
-    near = folders.is_near(request.scope) and not readonly
+    near = folders.is_near(request.scope, served.hosts) and not readonly
 
     def listed() -> dict[str, Any]:
         known = folders.indexed(served.catalog)

@@ -49,7 +49,12 @@ def cookie_name(token: str | None) -> str:
 def _login(said: str = ASKED, *, wrong: bool = False) -> Response:
     text = PAGE.format(style=STYLE, said=said, alert=' role="alert"' if wrong else "")
     policy = POLICY.replace("style-src 'self'", f"style-src 'sha256-{DIGEST}'")
-    headers = {"Content-Security-Policy": policy, "WWW-Authenticate": "Bearer"}
+    headers = {
+        "Content-Security-Policy": policy,
+        "WWW-Authenticate": "Bearer",
+        # Without any referrer a browser sends the form with the Origin "null", which is nobody's.
+        "Referrer-Policy": "same-origin",
+    }
     return Response(text, 401, headers, "text/html")
 
 

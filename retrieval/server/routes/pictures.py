@@ -26,6 +26,7 @@ OTHER = "application/octet-stream"
 TYPES = (*sorted(set(SHOWN_AS.values())), OTHER)
 BYTES = {"type": "string", "format": "binary"}
 FILE: dict[str, Any] = {kind: {"schema": BYTES} for kind in TYPES}
+# A literal number is not read from an address by itself.
 Size = Annotated[
     Literal[160, 320, 640, 1280],
     BeforeValidator(lambda given: int(given) if str(given) in map(str, SIZES) else given),
@@ -105,10 +106,7 @@ async def thumbnail_of(
     served: Served,
     request: Request,
     image_id: ImageId,
-    # A literal number is not read from an address by itself.
-    size: Annotated[
-        Literal[160, 320, 640, 1280], BeforeValidator(int), Query(description="Pixels of the longer side.")
-    ] = 320,
+    size: Size = 320,
 ) -> Response:
     """A picture as a small JPEG, upright."""
     catalog = served.catalog

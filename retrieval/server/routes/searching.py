@@ -3,9 +3,10 @@
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, File, Form, Query, UploadFile
+from fastapi import APIRouter, Depends, File, Form, Query, UploadFile
 
 from retrieval.errors import QueryError
 from retrieval.query.terms import MAX_TEXT
@@ -45,6 +46,42 @@ One = Annotated[list[UploadFile], File(description="One picture.")]
 Several = Annotated[list[UploadFile], File(description="One to four pictures.")]
 
 
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """What every search takes besides its subject: which pictures, in which order, and which page of them."""
+
+    where: Where
+    limit: Limit = 50
+    start: Start = None
+    sort: Sort = "relevance"
+    min_match: Least = None
+    everything: Everything = False
+    explain: Why = False
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The same for the library, which has no pages."""
+        return {
+            "where": self.where,
+            "sort": self.sort,
+            "min_match": self.min_match,
+            "cutoff": not self.everything,
+        }
+
+    @property
+    def about(self) -> tuple[object, ...]:
+        """What a cursor holds for, besides the subject."""
+        return self.where, self.sort, self.min_match, self.everything
+
+    @property
+    def pages(self) -> bool:
+        """Of everything, the best `limit` are put in the order of dates: another page has no place there."""
+        return not (self.everything and self.sort == "date")
+
+
+How = Annotated[Asking, Depends()]
+
+
 def _row(hit: Hit, alts: Mapping[int, str], *, explain: bool) -> dict[str, Any]:
     # The numbers as they are: what shows them rounds them, and once only.
     row = hit.as_dict() | {"score": hit.score, "match": hit.match, "width": hit.width, "height": hit.height}
@@ -58,35 +95,29 @@ def _row(hit: Hit, alts: Mapping[int, str], *, explain: bool) -> dict[str, Any]:
 
 
 async def _found(
-    served: Settings,
-    search: Callable[[int], Hits],
-    query: str,
-    *,
-    limit: int,
-    start: str | None,
-    explain: bool,
-    about: tuple[object, ...],
-    pages: bool,
+    served: Settings, search: Callable[[int], Hits], how: Asking, *, query: str, about: tuple[object, ...]
 ) -> dict[str, Any]:
     """The page of what `search` finds, given how many, that begins at a cursor `about` this question."""
-    offset = offset_of(start, *about)
-    if offset > (MAX_OFFSET if pages else 0):
+    about = (*about, *how.about)
+    offset = offset_of(how.start, *about)
+    if offset > (MAX_OFFSET if how.pages else 0):
         raise QueryError(f"A search is paged through for {MAX_OFFSET:,} hits. Ask for less.")
+    end = offset + how.limit
 
     def searched() -> dict[str, Any]:
         begun = time.perf_counter()
-        hits = search(offset + limit)
-        shown = hits[offset : offset + limit]
-        closest = hits.closest[:limit] if offset == 0 else ()
+        hits = search(end)
+        shown = hits[offset:end]
+        closest = hits.closest[: how.limit] if offset == 0 else ()
         alts = served.catalog.pictures.alts([hit.image_id for hit in (*shown, *closest)])
         # To ask for one more would change what is closest; a full page may have an empty one behind it.
-        more = pages and len(shown) == limit
+        more = how.pages and len(shown) == how.limit
         return {
             "query": query,
-            "hits": [_row(hit, alts, explain=explain) for hit in shown],
-            "closest": [_row(hit, alts, explain=explain) for hit in closest],
+            "hits": [_row(hit, alts, explain=how.explain) for hit in shown],
+            "closest": [_row(hit, alts, explain=how.explain) for hit in closest],
             "cutoff": hits.cutoff,
-            "next": cursor(offset + limit, *about) if more else None,
+            "next": cursor(end, *about) if more else None,
             "notes": list(hits.notes),
             "seconds": round(time.perf_counter() - begun, 4),
         }
@@ -94,62 +125,23 @@ async def _found(
     return await served.work.run(searched, seconds=SECONDS)
 
 
-def _pages(sort: Sorting, *, everything: bool) -> bool:
-    """Of everything, the best `limit` are put in the order of dates: another page has no place there."""
-    return not (everything and sort == "date")
-
-
 @router.get("/search", response_model=shapes.Found, response_model_exclude_unset=True)
-async def search(
-    served: Served,
-    q: Words,
-    where: Where,
-    limit: Limit = 50,
-    start: Start = None,
-    sort: Sort = "relevance",
-    min_match: Least = None,
-    everything: Everything = False,
-    rerank: Again = None,
-    explain: Why = False,
-) -> Any:
+async def search(served: Served, q: Words, how: How, rerank: Again = None) -> Any:
     """Find pictures by words, or by a sum of words and learnt concepts."""
     asked = Asked.parse(q, paths=False)
 
     def searched(most: int) -> Hits:
-        return served.catalog.search(
-            asked,
-            limit=most,
-            where=where,
-            sort=sort,
-            min_match=min_match,
-            cutoff=not everything,
-            rerank=rerank,
-        )
+        return served.catalog.search(asked, limit=most, rerank=rerank, **how.given)
 
-    return await _found(
-        served,
-        searched,
-        str(asked),
-        limit=limit,
-        start=start,
-        explain=explain,
-        about=(asked.normal(), where, sort, min_match, everything, rerank),
-        pages=_pages(sort, everything=everything),
-    )
+    return await _found(served, searched, how, query=str(asked), about=(asked.normal(), rerank))
 
 
 @router.post("/search", response_model=shapes.Found, response_model_exclude_unset=True)
 async def search_by_pictures(
     served: Served,
-    where: Where,
+    how: How,
     image: Several,
     q: Annotated[str | None, Form(max_length=MAX_TEXT, description="Words besides."), Sound] = None,
-    limit: Limit = 50,
-    start: Start = None,
-    sort: Sort = "relevance",
-    min_match: Least = None,
-    everything: Everything = False,
-    explain: Why = False,
 ) -> Any:
     """Find pictures like those that come along, with words besides if wanted.
 
@@ -160,72 +152,26 @@ async def search_by_pictures(
 
     def searched(most: int) -> Hits:
         terms = [term for data in pictures for term in Asked.image(picture(data)).terms]
-        return served.catalog.search(
-            Asked((*terms, *words)),
-            limit=most,
-            where=where,
-            sort=sort,
-            min_match=min_match,
-            cutoff=not everything,
-        )
+        return served.catalog.search(Asked((*terms, *words)), limit=most, **how.given)
 
-    like = f"like {_count(pictures)}"
-    return await _found(
-        served,
-        searched,
-        f"{like}, {q.strip()}" if q and words else like,
-        limit=limit,
-        start=start,
-        explain=explain,
-        about=(_digests(pictures), words, where, sort, min_match, everything),
-        pages=_pages(sort, everything=everything),
-    )
+    like = _like(pictures)
+    query = f"{like}, {q.strip()}" if q and words else like
+    return await _found(served, searched, how, query=query, about=("search", _digests(pictures), words))
 
 
 @router.get("/images/{image_id}/similar", response_model=shapes.Found, response_model_exclude_unset=True)
-async def similar(
-    served: Served,
-    image_id: ImageId,
-    where: Where,
-    limit: Limit = 50,
-    start: Start = None,
-    sort: Sort = "relevance",
-    min_match: Least = None,
-    everything: Everything = False,
-    explain: Why = False,
-) -> Any:
+async def similar(served: Served, image_id: ImageId, how: How) -> Any:
     """The pictures that look most like one of the library."""
 
     def searched(most: int) -> Hits:
         served.catalog.pictures.get(image_id)
-        return served.catalog.similar(
-            image_id, limit=most, where=where, sort=sort, min_match=min_match, cutoff=not everything
-        )
+        return served.catalog.similar(image_id, limit=most, **how.given)
 
-    return await _found(
-        served,
-        searched,
-        f"like {image_id}",
-        limit=limit,
-        start=start,
-        explain=explain,
-        about=(image_id, where, sort, min_match, everything),
-        pages=_pages(sort, everything=everything),
-    )
+    return await _found(served, searched, how, query=f"like {image_id}", about=(image_id,))
 
 
 @router.post("/similar", response_model=shapes.Found, response_model_exclude_unset=True)
-async def similar_to_pictures(
-    served: Served,
-    where: Where,
-    image: Several,
-    limit: Limit = 50,
-    start: Start = None,
-    sort: Sort = "relevance",
-    min_match: Least = None,
-    everything: Everything = False,
-    explain: Why = False,
-) -> Any:
+async def similar_to_pictures(served: Served, how: How, image: Several) -> Any:
     """The pictures that look most like one that comes along, or like several at once.
 
     For another page they come along again, with its cursor.
@@ -233,29 +179,13 @@ async def similar_to_pictures(
     pictures = await opened(image)
 
     def searched(most: int) -> Hits:
-        return served.catalog.similar(
-            [picture(data) for data in pictures],
-            limit=most,
-            where=where,
-            sort=sort,
-            min_match=min_match,
-            cutoff=not everything,
-        )
+        return served.catalog.similar([picture(data) for data in pictures], limit=most, **how.given)
 
-    return await _found(
-        served,
-        searched,
-        f"like {_count(pictures)}",
-        limit=limit,
-        start=start,
-        explain=explain,
-        about=("similar", _digests(pictures), where, sort, min_match, everything),
-        pages=_pages(sort, everything=everything),
-    )
+    return await _found(served, searched, how, query=_like(pictures), about=("similar", _digests(pictures)))
 
 
-def _count(pictures: Sequence[bytes]) -> str:
-    return "a picture" if len(pictures) == 1 else f"{len(pictures)} pictures"
+def _like(pictures: Sequence[bytes]) -> str:
+    return "like a picture" if len(pictures) == 1 else f"like {len(pictures)} pictures"
 
 
 def _digests(pictures: Sequence[bytes]) -> tuple[str, ...]:

@@ -100,7 +100,9 @@ async def mark(served: Changed, marks: Marks) -> Any:
 @router.delete("/feedback", response_model=shapes.Removed)
 async def unmark_query(
     served: Changed,
-    q: Annotated[str, Query(min_length=1, max_length=MAX_TEXT, description="The query."), Sound],
+    q: Annotated[
+        str, Query(min_length=1, max_length=MAX_TEXT, description="The query.", examples=["a dog"]), Sound
+    ],
 ) -> Any:
     """Take back all that was said of one query's answers."""
     return await served.writing.run(

@@ -11,7 +11,7 @@ export class Problem extends Error {
 }
 
 /** `?…` of the parameters that say something; lists are repeated. */
-export function queryOf(parameters) {
+function queryOf(parameters) {
   const given = new URLSearchParams();
   for (const [name, value] of Object.entries(parameters ?? {})) {
     for (const one of Array.isArray(value) ? value : [value]) {

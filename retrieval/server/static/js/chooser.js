@@ -27,7 +27,7 @@ export function chooser({ folders, first = false }) {
   const wrong = h("p", { id: `${id}-wrong`, class: "trouble", role: "alert", hidden: true });
   const input = h("input", {
     id, type: "text", name: "folder", required: true, maxlength: 4096, placeholder: "~/Pictures",
-    spellcheck: "false", autocomplete: "off", autocapitalize: "off", "aria-describedby": `${id}-wrong`,
+    spellcheck: "false", autocomplete: "off", autocapitalize: "off", "aria-describedby": `${id}-wrong ${id}-hint`,
   });
   const button = h("button", { class: first && !found.length ? "button main-one" : "button" }, "Add");
 
@@ -55,8 +55,9 @@ export function chooser({ folders, first = false }) {
     const path = input.value.trim();
     if (path && !running()) add(path);
   } },
-  h("label", { for: id }, found.length ? "Or another one, by its path" : "Its path"),
-  h("div", { class: "line" }, input, button), wrong);
+  h("label", { for: id }, found.length ? "Or another folder" : "The folder with your pictures"),
+  h("div", { class: "line" }, input, button), wrong,
+  h("p", { id: `${id}-hint`, class: "hint" }, "As your file manager shows it: the whole path, or one that begins with ~ for your own folder."));
   if (found.length) {
     place.append(h("ul", { class: "likely", role: "list", "aria-label": "Where pictures were found" }, found.map((folder) => h("li", {},
       h("button", { type: "button", class: "folder", onclick: () => add(folder.path), disabled: Boolean(folder.path_b64) },

@@ -4,11 +4,14 @@ import { h } from "./dom.js";
 import { judge } from "./feedback.js";
 import { Grid } from "./grid.js";
 import { reached } from "./gridkeys.js";
-import { NOTHING, go, state } from "./router.js";
+import { NOTHING, go } from "./router.js";
 import { failed, waiting } from "./states.js";
 
-/** Shows `source`, which was begun; `parts(source)` makes the grid's parts of it. */
-export function feed(root, source, { parts, label, changed }) {
+/**
+ * Shows `source`, which was begun: `parts()` makes the grid's parts of it, `list()` is what the
+ * viewer moves through, and `changed()` is called when more came or one left.
+ */
+export function feed(root, source, { parts, label, list = () => source.items, changed = () => {} }) {
   const foot = h("div");
   let reading = false;
   let ended = false;
@@ -16,9 +19,15 @@ export function feed(root, source, { parts, label, changed }) {
   root.append(foot);
 
   function show() {
-    grid.show(parts(source));
+    grid.show(parts());
+    // Whoever hears it asks for `around`, which this gives back first.
+    queueMicrotask(() => document.dispatchEvent(new CustomEvent("listed")));
+  }
+
+  function extend() {
+    if (ended) return;
     changed();
-    document.dispatchEvent(new CustomEvent("listed"));
+    show();
   }
 
   function next() {
@@ -26,17 +35,16 @@ export function feed(root, source, { parts, label, changed }) {
     reading = true;
     foot.replaceChildren(waiting({ few: true }));
     source.more().then(() => {
-      if (ended) return;
       reading = false;
       foot.replaceChildren();
-      show();
+      extend();
     }, (problem) => {
       if (!ended) foot.replaceChildren(failed(problem, () => { reading = false; next(); }));
     });
   }
 
   const keys = {
-    s: (id) => go({ ...NOTHING, view: "pictures", like: id, filters: state().filters }),
+    s: (id) => go({ ...NOTHING, view: "pictures", like: id }),
     x: (id) => judge(id, false, { leave: () => left(id) }),
     m: (id) => judge(id, true),
     i: (id) => go({ open: id }),
@@ -45,11 +53,11 @@ export function feed(root, source, { parts, label, changed }) {
   function left(id) {
     const neighbour = grid.hasFocus() ? reached(grid, "ArrowRight", id) ?? reached(grid, "ArrowLeft", id) : null;
     const restore = source.drop(id);
-    show();
+    extend();
     if (neighbour !== null) grid.focusOn(neighbour);
     return () => {
       restore();
-      if (!ended) show();
+      extend();
     };
   }
 
@@ -72,13 +80,14 @@ export function feed(root, source, { parts, label, changed }) {
       return true;
     },
     around: () => ({
-      list: source.items,
+      list: list(),
       more: () => (source.done ? Promise.resolve(null) : source.more().then(() => {
-        if (!ended) show();
-        return source.items;
+        extend();
+        return list();
       })),
+      // Of a library the size is known before it is read to its end.
       good: source.total ?? source.items.length,
-      total: source.total ?? source.items.length,
+      total: source.total ?? list().length,
       done: source.total !== null || source.done,
     }),
     end() {

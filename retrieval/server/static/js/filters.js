@@ -4,10 +4,10 @@ export const FIELDS = [
   { name: "in", label: "Folder", example: "~/Pictures/2023", whole: true, told: (value) => ["in", last(value)] },
   { name: "after", label: "Taken from", example: "2021, 2021-07 …", told: (value) => ["from", value] },
   { name: "before", label: "Taken before", example: "2022", told: (value) => ["before", value] },
-  { name: "near", label: "Near", example: "Bergen, Italy …", told: (value) => ["near", value] },
+  { name: "near", label: "Place", example: "Bergen, Italy …", told: (value) => ["near", value] },
   { name: "camera", label: "Camera", example: "Canon, Pixel 7 …", told: (value) => ["camera", value] },
   { name: "tag", label: "Tags, with commas", example: "dog, beach", whole: true, told: (value) => ["tag", value] },
-  { name: "min_size", label: "At least", example: "1920x1080, 12MP", told: (value) => ["at least", value] },
+  { name: "min_size", label: "Size at least", example: "1920x1080, 12MP", told: (value) => ["at least", value] },
   {
     name: "type", label: "File type", told: (value) => ["type", value.toUpperCase()],
     values: ["jpeg", "png", "heic", "raw", "webp", "gif", "tiff", "avif", "bmp"],

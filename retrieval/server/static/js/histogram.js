@@ -10,7 +10,7 @@ const WEEKDAY = new Intl.DateTimeFormat(navigator.language || "en", { weekday: "
 const STEPS = { ArrowLeft: -1, ArrowRight: 1 };
 
 /** What a bar says. */
-export function toldBar({ span, images, by_file }) {
+function toldBar({ span, images, by_file }) {
   const files = by_file === 0 ? "" : by_file === images
     ? `, dated by ${images === 1 ? "its file" : "their files"} alone`
     : `, ${number(by_file)} of them dated by ${by_file === 1 ? "its file" : "their files"} alone`;

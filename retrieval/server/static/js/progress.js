@@ -24,7 +24,7 @@ function figuresOf({ done, total, images_per_second: rate, seconds_left: left })
 }
 
 /** What came of a run, in a sentence. */
-export function outcomeOf({ state: how, report, error }) {
+function outcomeOf({ state: how, report, error }) {
   if (how === "failed") return error;
   if (!report) return "Stopped before anything was read.";
   const { added, updated, moved, missing, failed, unchanged } = report;
@@ -71,7 +71,8 @@ export function progressPanel({ outcome = true } = {}) {
     const focused = element.contains(document.activeElement);
     element.classList.toggle("over", over);
     bar.hidden = stop.hidden = reading.hidden = over;
-    notes.replaceChildren(...now.notes.map((note) => h("li", {}, note)));
+    // Which model was taken, and by which command another, is told where the library tells of its model.
+    notes.replaceChildren(...now.notes.filter((note) => !note.startsWith("auto: ")).map((note) => h("li", {}, note)));
     if (over) {
       title.textContent = now.state === "failed" ? "That did not work" : "The last look";
       figures.textContent = outcomeOf(now);
@@ -118,7 +119,7 @@ export function progressSign() {
     if (running()) {
       const part = shareOf(now);
       ring.setAttribute("stroke-dashoffset", ROUND * (1 - (part ?? 0.08)));
-      words.textContent = part === null ? "" : `${Math.floor(part * 100)} %`;
+      words.textContent = part === null ? "" : `${Math.floor(part * 100)}%`;
       link.href = addressOf({ ...NOTHING, view: "library" });
       link.setAttribute("aria-label", `${saidOf(now)}${part === null ? "" : `, ${words.textContent}`}. Show the library`);
     } else if (now && before?.state === "running" && before.id === now.id && !document.querySelector(".progress")) {

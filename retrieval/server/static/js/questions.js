@@ -23,14 +23,16 @@ export const asking = (questions) => ({ question: questions.slice(-MOST).map(pla
 export const addressOfQuestion = (question, filters) =>
   write({ ...NOTHING, view: "ask", filters, more: asking([question]) });
 
-/** Questions that this library has an answer to, from its tags, months and places. */
+/** Questions that this library has an answer to, from its tags, months and places; null without pictures. */
 export async function examples(filters) {
   const limited = Object.values(filters).some((value) => value.length);
-  const [tags, months, place] = await Promise.all([
+  const [tags, months, shown] = await Promise.all([
     limited ? [] : get("/tags", { limit: 40 }).then((found) => found.tags.filter((one) => one.images)),
     get("/timeline", { ...filters, by: "month" }).then(byMonth),
-    get("/images", { ...filters, limit: 200 }).then(placeAmong),
+    get("/images", { ...filters, limit: 200 }),
   ]);
+  if (!limited && !shown.total) return null;
+  const place = await placeAmong(shown);
   const years = new Set(months.map(({ when }) => when.slice(0, 4)));
   const has = (tag) => tags.some((one) => one.tag === tag);
   const other = tags.find(({ tag }) => /^[a-z]+$/.test(tag) && !["animal", "pet", "wildlife", "food"].includes(tag));

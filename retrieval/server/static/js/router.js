@@ -1,6 +1,6 @@
 // The page's state is its address: reloading, going back and sharing it need nothing else.
 
-export const FILTERS = ["in", "after", "before", "camera", "near", "orientation", "min_size", "type"];
+const FILTERS = ["in", "after", "before", "camera", "near", "orientation", "min_size", "type"];
 const OWN = ["q", "view", "like", "picture", "sort", "open", "tag", ...FILTERS];
 
 /** The state that an address says. `more` holds the parameters of other views. */

@@ -7,7 +7,7 @@ import { month, number, pictures } from "./words.js";
 
 /** What was asked for, in words; nothing for the library itself. */
 export function asked({ q, like, pictures: dropped }) {
-  if (dropped.length) return `Like ${dropped.length > 1 ? "your pictures" : "your picture"}${q ? ` + ${q}` : ""}`;
+  if (dropped.length) return `Like ${dropped.length > 1 ? "your pictures" : "your picture"}${q ? ` ${/^[+\u2212-]\s/.test(q) ? "" : "+ "}${q}` : ""}`;
   if (like) return "Similar pictures";
   return q;
 }
@@ -20,7 +20,7 @@ const SORTS = {
 /** The heading with the count and the order; `source` is null while it is awaited. */
 export function headOf(now, source) {
   const words = asked(now);
-  const title = words || (any(now.filters) ? told(now.filters).map(({ said }) => said.join(" ")).join(", ") : "All pictures");
+  const title = words || (any(now.filters) ? filtered(now.filters) : "All pictures");
   const search = Boolean(now.q) && !now.pictures.length && !now.like;
   const sorts = words ? (search ? SORTS.search : null) : SORTS.library;
   return h("div", {},
@@ -28,6 +28,12 @@ export function headOf(now, source) {
       h("h1", {}, search ? `“${title}”` : title, " ", source && h("span", { class: "count" }, countOf(source, words))),
       sorts && sorting(sorts, now.sort)),
     source?.notes.map((note) => h("p", { class: "remark" }, note)));
+}
+
+/** "Near Japan, tag dog" */
+function filtered(filters) {
+  const words = told(filters).map(({ said }) => said.join(" ")).join(", ");
+  return words[0].toUpperCase() + words.slice(1);
 }
 
 function countOf(source, words) {

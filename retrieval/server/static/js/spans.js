@@ -17,7 +17,7 @@ const timeOf = (name) => Date.UTC(Number(name.slice(0, 4)), Number(name.slice(5,
 export const firstDay = (name) => iso(timeOf(name));
 
 /** The span so many after this one, or before it. */
-export function beside(name, count = 1) {
+function beside(name, count = 1) {
   const time = new Date(timeOf(name));
   if (name.length === 4) time.setUTCFullYear(time.getUTCFullYear() + count);
   else if (name.length === 7) time.setUTCMonth(time.getUTCMonth() + count);

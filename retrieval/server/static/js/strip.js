@@ -2,7 +2,7 @@
 
 import { get, thumbnail } from "./api.js";
 import { h } from "./dom.js";
-import { NOTHING, addressOf, state } from "./router.js";
+import { NOTHING, addressOf } from "./router.js";
 import { pictureOf } from "./source.js";
 
 const COUNT = 12;
@@ -11,7 +11,7 @@ export function similarStrip(id) {
   const list = h("ul", { class: "strip", role: "list" }, Array.from({ length: 6 }, () => h("li", { class: "empty", "aria-hidden": "true" })));
   const place = h("section", { class: "alike" },
     h("div", { class: "alike-head" }, h("h3", {}, "Similar"),
-      h("a", { href: addressOf({ ...NOTHING, like: id, filters: state().filters }) }, "See all")),
+      h("a", { href: addressOf({ ...NOTHING, like: id }) }, "See all")),
     list);
   get(`/images/${id}/similar`, { limit: COUNT, all: true }).then(({ hits }) => {
     const found = hits.map(pictureOf).filter((item) => item.id !== id);

@@ -15,7 +15,7 @@ export function nameOf(item) {
   return parts.join(", ");
 }
 
-export const percent = (match) => `${Math.round(match * 100)} %`;
+export const percent = (match) => `${Math.round(match * 100)}%`;
 
 export function tileOf(item, { place, count }) {
   const label = nameOf(item);

@@ -13,6 +13,13 @@ import { Stage } from "./stage.js";
 import { similarStrip } from "./strip.js";
 import { whyOf } from "./why.js";
 
+/** A control whose sign alone would not tell what it does: with a word below the sign. */
+function worded(word, control) {
+  control.classList.add("worded");
+  control.append(h("span", { "aria-hidden": "true" }, word));
+  return control;
+}
+
 /** `around()` gives `{list, good, total, done, more()}` of the present view; `left(id)` takes a picture out of it. */
 export function startViewer({ around, left }) {
   const stage = new Stage();
@@ -21,20 +28,21 @@ export function startViewer({ around, left }) {
   const buttons = {
     previous: iconButton("left", "The one before (←)", () => step(-1), { class: "icon side before" }),
     next: iconButton("right", "The next one (→)", () => step(1), { class: "icon side next" }),
-    good: iconButton("good", "More like this (m)", () => keys.m()),
-    not: iconButton("not", "Not this (x)", () => keys.x()),
-    why: iconButton("why", "Why it was found (w)", () => keys.w(), { "aria-pressed": "false" }),
-    zoom: iconButton("zoom", "Look closer (z)", () => keys.z(), { "aria-pressed": "false" }),
-    info: iconButton("info", "What is known of it (i)", () => keys.i(), { "aria-pressed": "false" }),
+    good: worded("Like this", iconButton("good", "More like this (m)", () => keys.m())),
+    not: worded("Not this", iconButton("not", "Not this (x)", () => keys.x())),
+    why: worded("Why", iconButton("why", "Why it was found (w)", () => keys.w(), { "aria-pressed": "false" })),
+    similar: worded("Similar", iconButton("similar", "Similar pictures (s)", () => keys.s())),
+    zoom: worded("Closer", iconButton("zoom", "Look closer (z)", () => keys.z(), { "aria-pressed": "false" })),
+    info: worded("About", iconButton("info", "About this picture (i)", () => keys.i(), { "aria-pressed": "false" })),
   };
-  const save = h("a", { class: "icon", "aria-label": "Save the file", title: "Save the file", download: "" }, icon("save"));
+  const save = worded("Save", h("a", { class: "icon", "aria-label": "Save the file", title: "Save the file", download: "" }, icon("save")));
   const dialog = h("dialog", { class: "viewer", "aria-label": "Picture", tabindex: "-1" },
     h("div", { class: "bar" },
-      iconButton("close", "Close (Esc)", close), place,
-      h("div", { class: "actions" }, buttons.good, buttons.not, buttons.why,
-        iconButton("similar", "Similar pictures (s)", () => keys.s()), buttons.zoom, save, buttons.info)),
-    h("div", { class: "stage-place" }, stage.element, buttons.previous, buttons.next),
-    panel,
+      iconButton("close", "Close (Esc)", close), place),
+    h("div", { class: "actions" }, buttons.good, buttons.not, buttons.why, buttons.similar, buttons.zoom, save, buttons.info),
+    h("div", { class: "between" },
+      h("div", { class: "stage-place" }, stage.element, buttons.previous, buttons.next),
+      panel),
     h("p", { class: "unseen", role: "status", "aria-live": "polite", "data-live": true }));
   document.body.append(dialog);
   stage.onswipe = (by) => step(by);
@@ -67,7 +75,7 @@ export function startViewer({ around, left }) {
   };
 
   const keys = {
-    s: () => go({ ...NOTHING, like: shown, filters: state().filters }),
+    s: () => go({ ...NOTHING, like: shown }),
     m: () => judge(shown, true),
     x: async () => {
       const id = shown;

@@ -7,7 +7,7 @@ const HIGH = 62;
 let outline = null;
 
 /** The coasts as an SVG path over degrees, north up. */
-export async function coasts() {
+async function coasts() {
   outline ??= fetch("/static/world.json").then((answer) => answer.json()).then(({ rings }) => rings.map(drawn).join(""));
   return outline;
 }

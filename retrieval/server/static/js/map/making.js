@@ -1,6 +1,6 @@
 // The map that is laid out by likeness is made by a job of the server: begun here, followed, stopped.
 
-import { get, post, send } from "../api.js";
+import { Problem, get, post, send } from "../api.js";
 
 /** Follow a job to its end; `told(share)` while it goes on. Gives back `{job, stop()}`. */
 function followed(id, told) {
@@ -17,7 +17,7 @@ function followed(id, told) {
     // A server that ends closes the stream; who asks again then is told so.
     events.addEventListener("error", () => {
       events.close();
-      get(`/jobs/${id}`).then((now) => (now.state === "running" ? reject(new Error("The server broke off.")) : resolve(now)), reject);
+      get(`/jobs/${id}`).then((now) => (now.state === "running" ? reject(new Problem("The server broke off.")) : resolve(now)), reject);
     });
   });
   return { job, stop: () => events.close() };

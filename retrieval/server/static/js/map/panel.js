@@ -44,7 +44,7 @@ export function areaList(areas, { onchoose }) {
     h("header", {}, h("h2", {}, "Areas")),
     areas.length
       ? h("ul", { class: "areas", role: "list" }, list)
-      : h("p", { class: "quiet" }, "Names come with the map that is laid out by likeness."),
+      : h("p", { class: "quiet" }, "Their names come once the map is laid out."),
   ];
 }
 
@@ -70,7 +70,7 @@ export function selectedList(source, { title, onclear, onread, ontrouble }) {
   return [
     h("header", {},
       h("h2", {}, title ?? count, title && h("small", {}, count)),
-      iconButton("close", "Clear the selection (Esc)", onclear, { class: "icon clear" })),
+      iconButton("close", "Clear the selection (Esc)", onclear)),
     source.ids.length
       ? h("p", {}, h("a", { class: "button", href: addressOf({ more: { ...asPictures(), grid: "yes" } }) }, "See them large"))
       : h("p", { class: "quiet" }, "No picture lies there."),

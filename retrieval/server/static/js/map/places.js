@@ -1,6 +1,10 @@
 // The pictures of the map and where they lie, as columns; and what lies near a point or within a part.
 
 const CELLS = 128;
+/** What an area is called by the server where no word fits it; with a number where that is taken. */
+const UNNAMED = /^pictures(?: \d+)?$/;
+
+const named = (name) => (UNNAMED.test(name) ? "of all kinds" : name);
 
 export class Places {
   constructor({ ids, x, y, side, areas, ...about }) {
@@ -9,7 +13,7 @@ export class Places {
     this.count = ids.length;
     this.x = Float32Array.from(x, (value) => value / side);
     this.y = Float32Array.from(y, (value) => value / side);
-    this.areas = areas.map((area, number) => ({ ...area, number, x: area.x / side, y: area.y / side }));
+    this.areas = areas.map((area, number) => ({ ...area, name: named(area.name), number, x: area.x / side, y: area.y / side }));
     this.depth = Math.max(-1, ...areas.map((area) => area.level));
     this.rowOf = new Map(ids.map((id, row) => [id, row]));
     this.order = shuffled(this.count);

@@ -4,6 +4,7 @@ import { relink } from "../answer.js";
 import { h, iconButton } from "../dom.js";
 import { MOST, asking, examples, questionsOf } from "../questions.js";
 import { NOTHING, addressOf, again, back, go, state } from "../router.js";
+import { nothingHere } from "../states.js";
 import { listen, lost } from "../stream.js";
 import { Turn } from "../turn.js";
 
@@ -100,7 +101,9 @@ export function mount(root, first) {
     below.replaceChildren();
     const { filters } = now;
     examples(filters).then((found) => {
-      if (turns.length || filters !== now.filters || !found.length) return;
+      if (turns.length || filters !== now.filters) return;
+      if (!found) place.replaceChildren(nothingHere());
+      if (!found?.length) return;
       below.replaceChildren(h("p", { class: "quiet" }, "For example"), h("ul", { role: "list" }, found.map((question) => h("li", {},
         h("a", { class: "button", href: addressOf({ more: asking([question]) }) }, question)))));
     }, (problem) => below.replaceChildren(h("p", { class: "quiet" }, problem.message)));

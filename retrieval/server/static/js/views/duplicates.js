@@ -20,6 +20,8 @@ export function mount(root, first) {
   const one = newest();
   let now = first;
   let page = null;
+  // The key of what is shown, or will be once it is there.
+  let wanted = null;
   let slow = 0;
   let writable = false;
   let comparing = null;
@@ -46,7 +48,7 @@ export function mount(root, first) {
       root.replaceChildren(h("div", { class: "head" }, h("h1", {}, "Duplicates")), comparingAll());
       say("The pictures are being compared.");
     }, page ? LONG : 0);
-    const key = keyOf(now);
+    const key = (wanted = keyOf(now));
     one(read).then((found) => {
       clearTimeout(slow);
       page = { ...found, key, start: startOf(now), gone: 0 };
@@ -56,7 +58,7 @@ export function mount(root, first) {
       if (!(problem instanceof Problem)) throw problem;
       clearTimeout(slow);
       root.removeAttribute("aria-busy");
-      page = null;
+      page = wanted = null;
       root.replaceChildren(problem.status === 409 ? nothingHere() : failed(problem, () => begin()));
       say(problem.message);
     });
@@ -80,7 +82,7 @@ export function mount(root, first) {
       document.dispatchEvent(new CustomEvent("listed"));
       return;
     }
-    place.append(h("p", { class: "remark" }, `${KINDS[kind].told} Nothing is deleted here: take the paths of the others along.`),
+    place.append(h("p", { class: "remark" }, `${KINDS[kind].told} Nothing is deleted here: what to delete elsewhere can be listed.`),
       taking(), h("div", { class: "sets" }, sets.map((set, at) => sectionOf(set, { number: page.start + at + 1, acts: actsOf(set) }))), paging());
     place.append(h("p", { class: "hint keys" }, ...[["←", "→", "↑", "↓"], " move, ", ["Enter"], " opens, ", ["c"], " compares with the best, ",
       ...(writable ? [["n"], " says that a set is none, ", ["u"], " takes that back"] : [["Esc"], " goes back"])]
@@ -121,7 +123,7 @@ export function mount(root, first) {
     };
     const button = (label, act) => h("button", { type: "button", class: "button", onclick: () => list(act) }, ...label);
     return h("div", { class: "taking", role: "group", "aria-label": "The paths of all but the best, of all sets of this kind" },
-      h("span", {}, "Paths of the others, of all sets:"),
+      h("span", {}, "List all but the best:"),
       button([icon("copy"), "Copy"], async (sets) => {
         const found = asText(sets);
         await copyText(found.text, `Copied ${toldPaths(found)}.`);
@@ -292,7 +294,7 @@ export function mount(root, first) {
     update(next, before) {
       const opened = before?.open ?? null;
       now = next;
-      if (!before || keyOf(next) !== page?.key) begin();
+      if (!before || keyOf(next) !== wanted) begin();
       else {
         showCompared();
         if (opened && !next.open) focusOn(opened);

@@ -80,6 +80,7 @@ export function mount(root, first) {
       marking(() => Promise.resolve());
       plane.mark(null);
       title(pictures(places.count));
+      head.append(h("p", { class: "quiet" }, "What looks alike lies side by side."));
       return;
     }
     title("");
@@ -175,8 +176,9 @@ export function mount(root, first) {
     }
     if (grid) return;
     const { grid: _, ...rest } = now.more;
-    const place = h("div", { class: "large" },
-      h("p", {}, h("a", { class: "button", href: addressOf({ more: rest }) }, "Back to the map")));
+    const place = h("div", { class: "large" }, h("div", { class: "head" },
+      h("h1", {}, chosen.title ?? "Selected pictures", " ", h("span", { class: "count" }, pictures(chosen.source.ids.length))),
+      h("a", { class: "button", href: addressOf({ more: rest }) }, "Back to the map")));
     root.append(place);
     grid = new Grid(place, { near: more, label: chosen.title ?? "Selected pictures" });
     grid.show([{ title: null, items: chosen.source.items }]);
@@ -222,7 +224,10 @@ export function mount(root, first) {
       if (job.state === "failed") return stopped(job.error);
       if (job.state === "cancelled") return stopped("The pictures lie along their main differences only.");
       return loading((signal) => get("/map", {}, signal)).then(changed);
-    }).catch((problem) => { if (mine === making && !ended) stopped(problem.message); });
+    }).catch((problem) => {
+      if (!(problem instanceof Problem)) throw problem;
+      if (mine === making && !ended) stopped(problem.message);
+    });
   }
 
   function tell(share) {

@@ -110,7 +110,7 @@ export function mount(root, first) {
     if (now.pictures.length) place.append(h("p", { class: "remark" }, "A dropped picture has no timeline: this is the whole library."));
     for (const note of [...months.notes, ...source.notes]) place.append(h("p", { class: "remark" }, note));
     if (source.items.length) {
-      shown = feed(place, source, { parts: () => partsOf(chart, months, spans), label: title, changed: () => {} });
+      shown = feed(place, source, { parts: () => partsOf(chart, months, spans), label: title });
     } else place.append(h("p", { class: "remark" }, `No pictures of this time${asked(now) ? " match well" : ""}.`));
     const bar = place.querySelector(".chart a[tabindex='0']");
     bar?.scrollIntoView({ block: "nearest", inline: "center" });
