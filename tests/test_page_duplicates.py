@@ -333,6 +333,7 @@ def test_server_that_only_reads_offers_no_telling_apart(library: Path, caches: P
         page.wait_for_selector("dialog.compare[open]")
         assert not page.is_visible(".compare >> text=Not duplicates")
         assert marks(library) == 0
+        page.close()
     finally:
         ended(process)
 

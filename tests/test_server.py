@@ -338,10 +338,46 @@ def test_uploads_are_bounded_in_size_count_and_pixels(
     problem(reading.post(f"{API}/match", files=[one, one]), 422)
     problem(reading.post(f"{API}/match", files=[("image", ("a.png", b"no picture", "image/png"))]), 422)
     problem(reading.post(f"{API}/match", files=[("image", ("a.png", b"", "image/png"))]), 422)
+    monkeypatch.setattr(given, "MAX_TOGETHER", 2 * 40 * 30)
+    assert reading.post(f"{API}/similar", files=[one] * 2).status_code == 200
+    assert "together" in problem(reading.post(f"{API}/similar", files=[one] * 3), 413)["detail"]
     monkeypatch.setattr(given, "MAX_PIXELS", 40 * 30 - 1)
     assert "megapixels" in problem(reading.post(f"{API}/match", files=[one]), 413)["detail"]
     monkeypatch.setattr(given, "MAX_UPLOAD", 10)
     problem(reading.post(f"{API}/match", files=[one]), 413)
+
+
+def test_pictures_that_wait_for_their_turn_are_not_in_memory(
+    reading: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from retrieval.server import given
+
+    work = reading.app.state.settings.work  # type: ignore[attr-defined]
+    full, read = threading.Event(), threading.Event()
+    one = ("image", ("a.png", png(), "image/png"))
+    original = given._read
+
+    def noted(file: Any) -> bytes:
+        read.set()
+        return original(file)
+
+    monkeypatch.setattr(given, "_read", noted)
+    held = [
+        threading.Thread(target=lambda: asyncio.run(work.run(full.wait, seconds=20)))
+        for _ in range(work._free)
+    ]
+    for thread in held:
+        thread.start()
+    waiting = threading.Thread(target=reading.post, args=(f"{API}/similar",), kwargs={"files": [one]})
+    waiting.start()
+    while not work.waiting:
+        assert waiting.is_alive()
+    assert not read.is_set()
+    full.set()
+    waiting.join(20)
+    assert read.is_set()
+    for thread in held:
+        thread.join(20)
 
 
 def test_a_body_of_any_length_ends_at_the_limit(opened: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:

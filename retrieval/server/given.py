@@ -8,7 +8,9 @@ import binascii
 import hashlib
 import json
 import os
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, BinaryIO, Literal
 
 from fastapi import Depends, Path, Query, UploadFile
 from PIL import Image
@@ -26,6 +28,8 @@ MAX_OFFSET = 20_000
 MAX_UPLOAD = 20 << 20
 MAX_PIXELS = 50_000_000
 MAX_PICTURES = 4
+MAX_TOGETHER = 100_000_000
+"""Pixels of all pictures of a request: decoded, a hundred million take 300 MB."""
 
 
 def sound(text: str | None) -> str | None:
@@ -185,28 +189,46 @@ def _digest(about: tuple[object, ...]) -> str:
     return hashlib.sha256(repr(about).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-async def opened(files: list[UploadFile]) -> list[bytes]:
-    """The bytes of pictures that came along."""
-    if len(files) > MAX_PICTURES:
-        raise QueryError(f"At most {MAX_PICTURES} pictures are taken at once.")
-    found = []
-    for file in files:
-        if file.size is not None and file.size > MAX_UPLOAD:
-            raise ImageTooLarge(f"A picture has at most {MAX_UPLOAD >> 20} MB.")
-        found.append(await file.read(MAX_UPLOAD))
-    return found
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """Pictures that came along. They stay in their files while they wait for who works on them."""
+
+    files: tuple[BinaryIO, ...]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def digests(self) -> tuple[str, ...]:
+        """What tells these pictures from others."""
+        return tuple(hashlib.sha256(_read(file)).hexdigest() for file in self.files)
+
+    def pictures(self) -> list[Image.Image]:
+        """Upright, and all of them in memory."""
+        room = MAX_TOGETHER
+        found = []
+        for file in self.files:
+            data = _read(file)
+            width, height = open_image(data).size
+            if width * height > MAX_PIXELS:
+                raise ImageTooLarge(f"A picture has at most {MAX_PIXELS // 10**6} megapixels.")
+            room -= width * height
+            if room < 0:
+                raise ImageTooLarge(f"All pictures have at most {MAX_TOGETHER // 10**6} megapixels together.")
+            found.append(load_image(data))
+        return found
 
 
-async def one_opened(files: list[UploadFile]) -> bytes:
-    """The bytes of the one picture that came along."""
-    if len(files) != 1:
-        raise QueryError("This takes one picture, no less and no more.")
-    return (await opened(files))[0]
+def sent(files: Sequence[UploadFile], *, most: int = MAX_PICTURES) -> Sent:
+    """The pictures of a request, if they are not too many or too large."""
+    if len(files) > most:
+        raise QueryError(
+            "This takes one picture, no more." if most == 1 else f"At most {most} pictures are taken at once."
+        )
+    if any(file.size is None or file.size > MAX_UPLOAD for file in files):
+        raise ImageTooLarge(f"A picture has at most {MAX_UPLOAD >> 20} MB.")
+    return Sent(tuple(file.file for file in files))
 
 
-def picture(data: bytes) -> Image.Image:
-    """A picture that came along, upright."""
-    width, height = open_image(data).size
-    if width * height > MAX_PIXELS:
-        raise ImageTooLarge(f"A picture has at most {MAX_PIXELS // 10**6} megapixels.")
-    return load_image(data)
+def _read(file: BinaryIO) -> bytes:
+    file.seek(0)
+    return file.read()

@@ -7,7 +7,7 @@ from fastapi import APIRouter, File, Query, Response, UploadFile
 
 from retrieval.query.terms import Query as Asked
 from retrieval.server import shapes
-from retrieval.server.given import ImageId, Words, one_opened, picture
+from retrieval.server.given import ImageId, Words, sent
 from retrieval.server.settings import Served, Speaking
 
 SECONDS = 300.0
@@ -40,11 +40,13 @@ async def describe(
     style: Style = "caption",
 ) -> Any:
     """A picture that comes along in words."""
-    data = await one_opened(image)
-    return await served.speaking.run(
-        lambda: served.catalog.describe(picture(data), captioner=speaking.captioner(), style=style).as_dict(),
-        seconds=SECONDS,
-    )
+    came = sent(image, most=1)
+
+    def describe() -> dict[str, Any]:
+        (picture,) = came.pictures()
+        return served.catalog.describe(picture, captioner=speaking.captioner(), style=style).as_dict()
+
+    return await served.speaking.run(describe, seconds=SECONDS)
 
 
 @router.get("/images/{image_id}/explain", response_model=shapes.Explained, response_model_exclude_unset=True)

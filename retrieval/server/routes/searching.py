@@ -1,14 +1,14 @@
 """Finding pictures: by words, by pictures, by both."""
 
-import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, File, Form, Query, UploadFile
 
 from retrieval.errors import QueryError
+from retrieval.query.filters import Filter
 from retrieval.query.terms import MAX_TEXT
 from retrieval.query.terms import Query as Asked
 from retrieval.server import shapes
@@ -16,15 +16,14 @@ from retrieval.server.given import (
     MAX_OFFSET,
     ImageId,
     Limit,
+    Sent,
     Sound,
     Start,
     Where,
     Words,
     cursor,
     offset_of,
-    one_opened,
-    opened,
-    picture,
+    sent,
 )
 from retrieval.server.settings import Served, Settings
 from retrieval.types import Hit, Hits, TextHits
@@ -50,13 +49,13 @@ Several = Annotated[list[UploadFile], File(description="One to four pictures.")]
 class Asking:
     """What every search takes besides its subject: which pictures, in which order, and which page of them."""
 
-    where: Where
-    limit: Limit = 50
-    start: Start = None
-    sort: Sort = "relevance"
-    min_match: Least = None
-    everything: Everything = False
-    explain: Why = False
+    where: Filter
+    limit: int
+    start: str | None
+    sort: Sorting
+    min_match: float | None
+    everything: bool
+    explain: bool
 
     @property
     def given(self) -> dict[str, Any]:
@@ -79,7 +78,20 @@ class Asking:
         return not (self.everything and self.sort == "date")
 
 
-How = Annotated[Asking, Depends()]
+async def _asking(
+    where: Where,
+    limit: Limit = 50,
+    start: Start = None,
+    sort: Sort = "relevance",
+    min_match: Least = None,
+    everything: Everything = False,
+    explain: Why = False,
+) -> Asking:
+    # A coroutine: a plain one, and the class too, would wait for one of the threads that read files.
+    return Asking(where, limit, start, sort, min_match, everything, explain)
+
+
+How = Annotated[Asking, Depends(_asking)]
 
 
 def _row(hit: Hit, alts: Mapping[int, str], *, explain: bool) -> dict[str, Any]:
@@ -95,17 +107,22 @@ def _row(hit: Hit, alts: Mapping[int, str], *, explain: bool) -> dict[str, Any]:
 
 
 async def _found(
-    served: Settings, search: Callable[[int], Hits], how: Asking, *, query: str, about: tuple[object, ...]
+    served: Settings,
+    search: Callable[[int], Hits],
+    how: Asking,
+    *,
+    query: str,
+    about: Callable[[], tuple[object, ...]],
 ) -> dict[str, Any]:
     """The page of what `search` finds, given how many, that begins at a cursor `about` this question."""
-    about = (*about, *how.about)
-    offset = offset_of(how.start, *about)
-    if offset > (MAX_OFFSET if how.pages else 0):
-        raise QueryError(f"A search is paged through for {MAX_OFFSET:,} hits. Ask for less.")
-    end = offset + how.limit
 
     def searched() -> dict[str, Any]:
         begun = time.perf_counter()
+        asked = (*about(), *how.about)
+        offset = offset_of(how.start, *asked)
+        if offset > (MAX_OFFSET if how.pages else 0):
+            raise QueryError(f"A search is paged through for {MAX_OFFSET:,} hits. Ask for less.")
+        end = offset + how.limit
         hits = search(end)
         shown = hits[offset:end]
         closest = hits.closest[: how.limit] if offset == 0 else ()
@@ -117,7 +134,7 @@ async def _found(
             "hits": [_row(hit, alts, explain=how.explain) for hit in shown],
             "closest": [_row(hit, alts, explain=how.explain) for hit in closest],
             "cutoff": hits.cutoff,
-            "next": cursor(end, *about) if more else None,
+            "next": cursor(end, *asked) if more else None,
             "notes": list(hits.notes),
             "seconds": round(time.perf_counter() - begun, 4),
         }
@@ -133,7 +150,7 @@ async def search(served: Served, q: Words, how: How, rerank: Again = None) -> An
     def searched(most: int) -> Hits:
         return served.catalog.search(asked, limit=most, rerank=rerank, **how.given)
 
-    return await _found(served, searched, how, query=str(asked), about=(asked.normal(), rerank))
+    return await _found(served, searched, how, query=str(asked), about=lambda: (asked.normal(), rerank))
 
 
 @router.post("/search", response_model=shapes.Found, response_model_exclude_unset=True)
@@ -147,16 +164,16 @@ async def search_by_pictures(
 
     For another page they come along again, with its cursor.
     """
-    pictures = await opened(image)
+    came = sent(image)
     words = Asked.parse(q, paths=False).terms if q and q.strip() else ()
 
     def searched(most: int) -> Hits:
-        terms = [term for data in pictures for term in Asked.image(picture(data)).terms]
+        terms = [term for picture in came.pictures() for term in Asked.image(picture).terms]
         return served.catalog.search(Asked((*terms, *words)), limit=most, **how.given)
 
-    like = _like(pictures)
+    like = _like(came)
     query = f"{like}, {q.strip()}" if q and words else like
-    return await _found(served, searched, how, query=query, about=("search", _digests(pictures), words))
+    return await _found(served, searched, how, query=query, about=lambda: ("search", came.digests(), words))
 
 
 @router.get("/images/{image_id}/similar", response_model=shapes.Found, response_model_exclude_unset=True)
@@ -167,7 +184,7 @@ async def similar(served: Served, image_id: ImageId, how: How) -> Any:
         served.catalog.pictures.get(image_id)
         return served.catalog.similar(image_id, limit=most, **how.given)
 
-    return await _found(served, searched, how, query=f"like {image_id}", about=(image_id,))
+    return await _found(served, searched, how, query=f"like {image_id}", about=lambda: (image_id,))
 
 
 @router.post("/similar", response_model=shapes.Found, response_model_exclude_unset=True)
@@ -176,20 +193,16 @@ async def similar_to_pictures(served: Served, how: How, image: Several) -> Any:
 
     For another page they come along again, with its cursor.
     """
-    pictures = await opened(image)
+    came = sent(image)
 
     def searched(most: int) -> Hits:
-        return served.catalog.similar([picture(data) for data in pictures], limit=most, **how.given)
+        return served.catalog.similar(came.pictures(), limit=most, **how.given)
 
-    return await _found(served, searched, how, query=_like(pictures), about=("similar", _digests(pictures)))
-
-
-def _like(pictures: Sequence[bytes]) -> str:
-    return "like a picture" if len(pictures) == 1 else f"like {len(pictures)} pictures"
+    return await _found(served, searched, how, query=_like(came), about=lambda: ("similar", came.digests()))
 
 
-def _digests(pictures: Sequence[bytes]) -> tuple[str, ...]:
-    return tuple(hashlib.sha256(data).hexdigest() for data in pictures)
+def _like(came: Sent) -> str:
+    return "like a picture" if len(came) == 1 else f"like {len(came)} pictures"
 
 
 @router.get("/images/{image_id}/texts", response_model=shapes.Texts, response_model_exclude_unset=True)
@@ -214,13 +227,13 @@ async def match(
     served: Served, image: One, limit: Limit = 20, min_match: Least = None, everything: Everything = False
 ) -> Any:
     """The texts of the library that fit a picture that comes along."""
-    data = await one_opened(image)
-    return await served.work.run(
-        lambda: _texts(
-            served.catalog.match(picture(data), limit=limit, min_match=min_match, cutoff=not everything)
-        ),
-        seconds=SECONDS,
-    )
+    came = sent(image, most=1)
+
+    def matched() -> dict[str, Any]:
+        (picture,) = came.pictures()
+        return _texts(served.catalog.match(picture, limit=limit, min_match=min_match, cutoff=not everything))
+
+    return await served.work.run(matched, seconds=SECONDS)
 
 
 def _texts(hits: TextHits) -> dict[str, Any]:
