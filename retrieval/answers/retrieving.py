@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from retrieval.answers.limits import narrowed, passing
-from retrieval.db.circumstances import circumstances
+from retrieval.db.circumstances import latest_first
 from retrieval.query.terms import Query
 
 if TYPE_CHECKING:
@@ -92,10 +92,7 @@ def _listed(state: State, limits: Limits) -> Found:
         if limits.also:
             allowed = set(passing(reader, limits.also).tolist())
             ids = [image_id for image_id in ids if image_id in allowed]
-        times = {row.image_id: (row.dated, row.taken_at or "") for row in circumstances(reader, ids)}
-    # The time of a file is none of the picture: what is copied today is not the newest.
-    ordered = sorted(ids, key=lambda image_id: (times.get(image_id, (False, "")), -image_id), reverse=True)
-    return Found(dict.fromkeys(ordered, 1.0))
+        return Found(dict.fromkeys(latest_first(reader, ids), 1.0))
 
 
 def _less(state: State, listed: Found, search: Search, limits: Limits) -> Found:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from retrieval.db.reader import chunks
 
 if TYPE_CHECKING:
-    from retrieval.db.reader import Reader
+    from retrieval.db.reader import Reader, Row
 
 FILE_TIME = "file-mtime"
 """A time that is only the file's own: copying the file changes it."""
@@ -18,9 +17,8 @@ MANY, THIN = 2000, 4
 """So many pictures, that are at least every fourth between the first and the last, are read in one go."""
 
 
-@dataclass(frozen=True, slots=True)
-class Circumstances:
-    """One picture's time, place and camera."""
+class Circumstances(NamedTuple):
+    """One picture's time, place and camera: a tuple, because a library is read whole to be counted."""
 
     image_id: int
     path: bytes
@@ -54,15 +52,26 @@ def camera_name(make: str | None, model: str | None) -> str | None:
 def circumstances(reader: Reader, image_ids: Sequence[int]) -> list[Circumstances]:
     """Those of the pictures that are still in the catalog, in the order of the ids given."""
     columns = "id, path, taken_at, taken_source, latitude, longitude, camera_make, camera_model"
+    found = {row[0]: row for row in _rows(reader, columns, image_ids)}
+    return [Circumstances._make(found[image_id]) for image_id in image_ids if image_id in found]
+
+
+def latest_first(reader: Reader, image_ids: Sequence[int]) -> list[int]:
+    """The same pictures in the order of their times; those without one of their own come last."""
+    # The time of a file is none of the picture: what is copied today is not the newest.
+    times = {
+        image_id: (source != FILE_TIME, taken_at)
+        for image_id, taken_at, source in _rows(reader, "id, taken_at, taken_source", image_ids)
+        if taken_at is not None
+    }
+    return sorted(sorted(image_ids), key=lambda image_id: times.get(image_id, (False, "")), reverse=True)
+
+
+def _rows(reader: Reader, columns: str, image_ids: Sequence[int]) -> Iterator[Row]:
     parts: Iterable[tuple[str, dict[str, int]]]
     if len(image_ids) > MANY and max(image_ids) - min(image_ids) < THIN * len(image_ids):
         parts = [("id BETWEEN :low AND :high", {"low": min(image_ids), "high": max(image_ids)})]
     else:
         parts = ((f"id IN ({marks})", parameters) for marks, parameters in chunks(image_ids))
-    wanted = set(image_ids)
-    found: dict[int, Circumstances] = {}
     for condition, parameters in parts:
-        for row in reader.rows(f"SELECT {columns} FROM images WHERE {condition}", **parameters):
-            if row[0] in wanted:
-                found[int(row[0])] = Circumstances(int(row[0]), bytes(row[1]), *row[2:])
-    return [found[image_id] for image_id in image_ids if image_id in found]
+        yield from reader.rows(f"SELECT {columns} FROM images WHERE {condition}", **parameters)
