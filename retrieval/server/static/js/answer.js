@@ -105,7 +105,9 @@ function citationsOf({ citations, confidence }) {
       differs && one.sentence && h("p", {}, one.sentence),
       h("p", { class: "quiet" },
         item.match !== null && h("span", {}, `${percent(item.match)} match`),
-        one.support !== undefined && h("span", {}, `${percent(one.support)} borne out`)));
+        // Without a model that looks, most are borne out by their match alone.
+        one.support !== undefined && percent(one.support) !== percent(item.match ?? 0)
+          && h("span", {}, `${percent(one.support)} borne out`)));
   }));
 }
 
