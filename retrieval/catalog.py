@@ -356,7 +356,7 @@ class Catalog:
         """A picture of the catalog as a small JPEG, upright; kept in the catalog's cache."""
         from retrieval.thumbnails import thumbnail
 
-        return thumbnail(self.state, self.pictures.get(image_id), size)
+        return thumbnail(self.state, self.pictures.get(image_id), size).data
 
     @property
     def tags(self) -> Tags:
@@ -436,6 +436,8 @@ class Catalog:
 
         Returns how many pictures, failures and encoders went, and the bytes given back.
         """
+        from retrieval.thumbnails import sweep
+
         with self.state.lock:
             reader = self.state.reader
             before = reader.size()
@@ -451,7 +453,7 @@ class Catalog:
             known = reads.encoders(reader)
             keys = [key for info in known for key in (info.cache_key, info.text_cache_key)]
             cache.sweep_folders(self.location.cache, keys)
-            freed = max(0, before - reader.size())
+            freed = max(0, before - reader.size()) + sweep(self.state)
         return {"images": images, "failures": len(stale), "encoders": len(unused), "bytes": freed}
 
     def rebuild(self, *, store: str | None = None) -> int:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from retrieval.db.pictures import contents
 from retrieval.errors import ImageUnreadable
 from retrieval.pictures import Pictures
 from retrieval.types import Failure
@@ -28,7 +30,16 @@ def tag(picture: Picture, size: int) -> str:
     return f"{picture.content_hash[:32]}-{size}-{FORM}"
 
 
-def thumbnail(state: State, picture: Picture, size: int) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Small:
+    """A small picture."""
+
+    data: bytes
+    lasting: bool
+    """Whether it shows what was indexed; else it is good for this once."""
+
+
+def thumbnail(state: State, picture: Picture, size: int) -> Small:
     """The picture as a JPEG of at most `size` pixels a side, upright and without its metadata.
 
     It comes from the cache where it was made before. A file that was changed since it was
@@ -38,20 +49,37 @@ def thumbnail(state: State, picture: Picture, size: int) -> bytes:
     with contextlib.suppress(OSError):
         data = kept.read_bytes()
         if data[:2] == b"\xff\xd8" and data[-2:] == b"\xff\xd9":
-            return data
+            return Small(data, lasting=True)
     with Pictures(state).open_file(picture) as file:
         before = os.fstat(file.fileno())
-    data = _made(picture.path, size)
-    if picture.is_as_indexed(before) and _same(picture) and not state.readonly:
+        # The very file that was looked at: another one may stand at its path by now.
+        content = file.read()
+    data = _made(picture.path, content, size)
+    lasting = picture.is_as_indexed(before) and _same(picture)
+    if lasting and not state.readonly:
         _keep(kept, data)
-    return data
+    return Small(data, lasting)
 
 
-def _made(path: Path, size: int) -> bytes:
+def sweep(state: State) -> int:
+    """Remove the small pictures of what is not in the catalog any more; returns their bytes."""
+    with state.snapshot() as reader:
+        known = contents(reader)
+    freed = 0
+    for place in _folder(state).glob("*/*/*.jpg"):
+        if place.name.partition("-")[0] not in known:
+            with contextlib.suppress(OSError):
+                size = place.stat().st_size
+                place.unlink()
+                freed += size
+    return freed
+
+
+def _made(path: Path, content: bytes, size: int) -> bytes:
     from retrieval.images import encode_jpeg
     from retrieval.show.pictures import load_fitting
 
-    image = load_fitting(str(path), (size, size))
+    image = load_fitting(str(path), (size, size), content=content)
     if isinstance(image, Failure):
         raise ImageUnreadable(f"{path.name} cannot be shown: {image.detail}.", reason=image.reason)
     return encode_jpeg(image, QUALITY)
@@ -67,7 +95,11 @@ def _same(picture: Picture) -> bool:
 
 def _place(state: State, picture: Picture, size: int) -> Path:
     name = picture.content_hash
-    return state.location.cache / "thumbnails" / str(size) / name[:2] / f"{name}-{FORM}.jpg"
+    return _folder(state) / str(size) / name[:2] / f"{name}-{FORM}.jpg"
+
+
+def _folder(state: State) -> Path:
+    return state.location.cache / "thumbnails"
 
 
 def _keep(place: Path, data: bytes) -> None:

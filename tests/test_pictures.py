@@ -6,13 +6,14 @@ import os
 import threading
 from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from PIL import Image
 
 from retrieval import Catalog
 from retrieval.errors import QueryError
-from retrieval.pictures import NoSuchPicture, PictureGone
+from retrieval.pictures import NoSuchPicture, Picture, PictureGone, Pictures
 from retrieval.query.filters import Filter
 from tests.conftest import draw
 
@@ -102,6 +103,40 @@ def test_a_changed_picture_is_shown_as_it_is_and_not_kept(catalog: Path, photos:
         with Image.open(BytesIO(opened.thumbnail(red.image_id, 160))) as image:
             assert image.size == (30, 20)
         assert not list((catalog / "cache" / "thumbnails").rglob("*.jpg"))
+
+
+def test_small_pictures_of_what_is_gone_for_good_go_with_it(catalog: Path, photos: Path) -> None:
+    folder = catalog / "cache" / "thumbnails"
+    with Catalog(catalog) as opened:
+        red, *others = opened.pictures.list(order="name", limit=3)
+        for one in (red, *others):
+            opened.thumbnail(one.image_id, 160)
+        assert len(list(folder.rglob("*.jpg"))) == 3
+        opened.forget(red.path)
+        freed = opened.gc()["bytes"]
+        kept = {place.name.partition("-")[0] for place in folder.rglob("*.jpg")}
+        assert kept == {one.content_hash for one in others}
+        assert freed > 0
+
+
+def test_a_small_picture_is_of_the_file_that_was_looked_at(
+    catalog: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look and the drawing somebody puts a link in the place of the file."""
+    secret = draw(tmp_path / "elsewhere" / "secret.png", "blue", size=(30, 20))
+    original = Pictures.open_file
+
+    def swapping(self: Pictures, picture: Picture) -> BinaryIO:
+        file = original(self, picture)
+        picture.path.unlink()
+        picture.path.symlink_to(secret)
+        return file
+
+    monkeypatch.setattr(Pictures, "open_file", swapping)
+    with Catalog(catalog) as opened:
+        red = next(one for one in opened.pictures.list() if one.path.name == "red.png")
+        with Image.open(BytesIO(opened.thumbnail(red.image_id, 160))) as image:
+            assert image.size == (red.width, red.height)
 
 
 def test_a_catalog_for_reading_only_keeps_no_thumbnails(catalog: Path) -> None:

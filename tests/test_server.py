@@ -476,6 +476,14 @@ def test_a_thumbnail_is_small_kept_and_asked_for_once(web: TestClient, catalog: 
     assert list((catalog / "cache" / "thumbnails").rglob("*.jpg"))
 
 
+def test_a_small_picture_of_a_changed_file_is_kept_by_nobody(web: TestClient, photos: Path) -> None:
+    path = f"{API}/images/{ids(web)['red.png']}/thumbnail?size=160"
+    draw(photos / "red.png", "blue", size=(30, 20))
+    answer = web.get(path)
+    assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
+    assert "etag" not in answer.headers
+
+
 def test_parts_of_a_file_are_given_and_wrong_ranges_passed_over(web: TestClient, photos: Path) -> None:
     path, whole = f"{API}/images/{ids(web)['red.png']}/original", (photos / "red.png").read_bytes()
     size = len(whole)

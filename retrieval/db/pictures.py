@@ -86,3 +86,8 @@ def days(reader: Reader) -> list[tuple[int, str, bool]]:
         "WHERE missing_at IS NULL ORDER BY id"
     )
     return [(int(key), day or "", bool(file)) for key, day, file in reader.rows(sql, file=FILE_TIME)]
+
+
+def contents(reader: Reader) -> set[str]:
+    """What is in all files of the catalog, as hashes; also of those that are missing."""
+    return {bytes(row[0]).hex() for row in reader.rows("SELECT content_hash FROM images")}

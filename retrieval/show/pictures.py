@@ -21,10 +21,13 @@ def fitting(width: int, height: int, box: tuple[int, int]) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def load_fitting(path: str, box: tuple[int, int], *, memory: int | None = None) -> Image | Failure:
+def load_fitting(
+    path: str, box: tuple[int, int], *, memory: int | None = None, content: bytes | None = None
+) -> Image | Failure:
     """The picture, upright and inside `box`; a file that cannot be shown is a `Failure`, not an error.
 
-    `memory` is how many bytes decoding may take, by default what indexing may.
+    `memory` is how many bytes decoding may take, by default what indexing may; `content` is
+    what was read from the file already.
     """
     from PIL import Image
 
@@ -33,7 +36,8 @@ def load_fitting(path: str, box: tuple[int, int], *, memory: int | None = None) 
     limit = default_memory() if memory is None else memory
     try:
         image = load_image(
-            Path(path),
+            Path(path) if content is None else content,
+            name=Path(path).name,
             wanted=lambda width, height: fitting(width, height, box),
             permit=lambda needed: check_memory(needed, limit),
         )

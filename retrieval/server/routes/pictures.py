@@ -18,7 +18,8 @@ from retrieval.thumbnails import SIZES, tag, thumbnail
 
 SECONDS = 30.0
 MOST_NAMED = 200
-WHOLE_DAY = "private, max-age=86400"
+KEPT = "private, max-age=60, stale-while-revalidate=86400"
+"""Shown at once for a day, and asked for again meanwhile: a picture may be indexed anew."""
 SHOWN_AS = {"JPEG": "image/jpeg", "PNG": "image/png", "GIF": "image/gif", "WEBP": "image/webp",
             "AVIF": "image/avif", "BMP": "image/bmp"}  # fmt: skip
 """What browsers draw; other kinds of files are only handed out to be kept."""
@@ -112,11 +113,13 @@ async def thumbnail_of(
     catalog = served.catalog
     picture = await served.quick.run(lambda: catalog.pictures.get(image_id), seconds=SECONDS)
     etag = f'"{tag(picture, size)}"'
-    headers = {"ETag": etag, "Cache-Control": WHOLE_DAY}
+    headers = {"ETag": etag, "Cache-Control": KEPT}
     if unchanged(request.headers.get("if-none-match"), etag):
         return Response(status_code=304, headers=headers)
-    data = await served.drawing.run(lambda: thumbnail(catalog.state, picture, size), seconds=SECONDS)
-    return Response(data, media_type="image/jpeg", headers=headers)
+    small = await served.drawing.run(lambda: thumbnail(catalog.state, picture, size), seconds=SECONDS)
+    if not small.lasting:
+        headers = {"Cache-Control": "no-store"}
+    return Response(small.data, media_type="image/jpeg", headers=headers)
 
 
 @router.get(
