@@ -164,6 +164,11 @@ def test_filters_narrow_and_their_chips_take_them_away(home: str, opens: Opens) 
     assert page.locator("#asked .chip").count() == 1
 
 
+def test_which_place_was_meant_is_told(home: str, opens: Opens) -> None:
+    page = opens(f"{home}/?near=Bergen")
+    assert "Bergen, Norway" in (page.text_content(".remark") or "")
+
+
 def test_terms_can_be_turned_and_taken_away(home: str, opens: Opens) -> None:
     page = opens(home)
     search(page, "red + blue")

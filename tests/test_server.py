@@ -462,6 +462,12 @@ def test_pictures_are_listed_in_pages_and_by_offset(web: TestClient) -> None:
     assert web.get(f"{API}/images", params={"offset": 10**9}).json()["pictures"] == []
 
 
+def test_which_place_of_a_name_was_meant_is_told(reading: TestClient) -> None:
+    for path in ("/images?limit=1", "/search?q=red", "/images/1/similar?limit=1"):
+        assert "near" not in reading.get(f"{API}{path}").json()
+        assert reading.get(f"{API}{path}&near=Bergen").json()["near"].startswith("Bergen, ")
+
+
 def test_a_thumbnail_is_small_kept_and_asked_for_once(web: TestClient, catalog: Path, tmp_path: Path) -> None:
     path = f"{API}/images/{ids(web)['red.png']}/thumbnail?size=160"
     first = web.get(path)

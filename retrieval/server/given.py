@@ -127,6 +127,11 @@ def _whole(where: Filter) -> Filter:
 Where = Annotated[Filter, Depends(_where)]
 
 
+def told_place(where: Filter) -> dict[str, str]:
+    """Which place a name was taken for: many share one."""
+    return {} if where.place is None else {"near": str(where.area)}
+
+
 class Body(BaseModel):
     """What comes as JSON; a name with a slip in it must not be passed over."""
 

@@ -60,6 +60,15 @@ class Hit(Shape):
     explain: Annotated[dict[str, float] | None, Field(description="What spoke for it, 0 to 1 each.")] = None
 
 
+Near = Annotated[
+    str | None,
+    Field(
+        description="Which place `near` was taken for.",
+        examples=["Bergen, Norway (60.39, 5.32), within 25 km"],
+    ),
+]
+
+
 class Found(Shape):
     """What a search found, best first."""
 
@@ -69,6 +78,7 @@ class Found(Shape):
     cutoff: Annotated[Chance, Field(description="From which match on a picture counts.")]
     next: Cursor
     notes: Notes
+    near: Near = None
     seconds: float
 
 
@@ -108,6 +118,7 @@ class Pictures(Shape):
     pictures: list[Listed]
     total: int
     next: Cursor
+    near: Near = None
 
 
 class Sure(Shape):

@@ -10,7 +10,7 @@ from retrieval.facts import catalog_facts
 from retrieval.pictures import Listed, Picture
 from retrieval.server import shapes
 from retrieval.server.files import handed_out
-from retrieval.server.given import ImageId, Limit, PictureId, Start, Where, cursor, offset_of
+from retrieval.server.given import ImageId, Limit, PictureId, Start, Where, cursor, offset_of, told_place
 from retrieval.server.headers import unchanged
 from retrieval.server.settings import Served
 from retrieval.speech import Sight
@@ -71,6 +71,7 @@ async def images(
             ],
             "total": total,
             "next": cursor(begin + limit, where, order) if more else None,
+            **told_place(where),
         }
 
     return await served.quick.run(listed, seconds=SECONDS)

@@ -24,6 +24,7 @@ from retrieval.server.given import (
     cursor,
     offset_of,
     sent,
+    told_place,
 )
 from retrieval.server.settings import Served, Settings
 from retrieval.types import Hit, Hits, TextHits
@@ -136,6 +137,7 @@ async def _found(
             "cutoff": hits.cutoff,
             "next": cursor(end, *asked) if more else None,
             "notes": list(hits.notes),
+            **told_place(how.where),
             "seconds": round(time.perf_counter() - begun, 4),
         }
 

@@ -100,7 +100,7 @@ function reader(state) {
   }
   return async (cursor) => {
     const page = await get("/images", { ...filters, order: sort, cursor, limit: cursor ? MORE : PAGE });
-    return { items: page.pictures.map(pictureOf), closest: [], notes: [], total: page.total, next: page.next };
+    return { items: page.pictures.map(pictureOf), closest: [], notes: place(page), total: page.total, next: page.next };
   };
 }
 
@@ -115,11 +115,14 @@ async function byPictures({ pictures, q, filters }, cursor) {
   return alike(await post("/search", form, { ...filters, cursor, limit: ALIKE }));
 }
 
+/** Which of the places of that name it was taken for. */
+const place = ({ near }) => (near ? [`Near ${near}.`] : []);
+
 function found(page) {
   return {
     items: page.hits.map(pictureOf),
     closest: page.closest.map(pictureOf),
-    notes: page.notes,
+    notes: [...place(page), ...page.notes],
     total: null,
     next: page.next,
   };
