@@ -179,8 +179,15 @@ def test_terms_can_be_turned_and_taken_away(home: str, opens: Opens) -> None:
     settled(page, "document.querySelector('#q').value === 'red'")
 
 
-def test_dropped_picture_is_searched_with_and_outlives_a_reload(
-    home: str, opens: Opens, tmp_path: Path
+DROPPED = """for (const name of ["dragenter", "dragover", "drop"])
+  document.body.dispatchEvent(new DragEvent(name, { bubbles: true, cancelable: true, dataTransfer: transfer }));"""
+PASTED = """document.querySelector("#q").dispatchEvent(
+  new ClipboardEvent("paste", { bubbles: true, cancelable: true, clipboardData: transfer }));"""
+
+
+@pytest.mark.parametrize("how", [DROPPED, PASTED], ids=["dropped", "pasted"])
+def test_picture_from_outside_is_searched_with_and_outlives_a_reload(
+    home: str, opens: Opens, tmp_path: Path, how: str
 ) -> None:
     page = opens(home)
     page.wait_for_selector(TILES)
@@ -190,9 +197,9 @@ def test_dropped_picture_is_searched_with_and_outlives_a_reload(
           const bytes = Uint8Array.from(atob(data), one => one.charCodeAt(0));
           const transfer = new DataTransfer();
           transfer.items.add(new File([bytes], "mine.png", { type: "image/png" }));
-          for (const name of ["dragenter", "dragover", "drop"])
-            document.body.dispatchEvent(new DragEvent(name, { bubbles: true, cancelable: true, dataTransfer: transfer }));
-        }""",
+        """
+        + how
+        + "}",
         data,
     )
     page.wait_for_selector("#asked .chip img")
