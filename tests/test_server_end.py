@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -43,9 +43,11 @@ main()
 
 
 @contextlib.contextmanager
-def serving(catalog: Path, gate: Path) -> Iterator[tuple[int, subprocess.Popen[str]]]:
+def serving(
+    catalog: Path, gate: Path, *, by: Sequence[str] = ()
+) -> Iterator[tuple[int, subprocess.Popen[str]]]:
     process = subprocess.Popen(
-        [sys.executable, "-c", SLOW, str(gate), "serve", "--catalog", str(catalog), "--port", "0"],
+        [*by, sys.executable, "-c", SLOW, str(gate), "serve", "--catalog", str(catalog), "--port", "0"],
         cwd=ROOT,
         stderr=subprocess.PIPE,
         text=True,
@@ -143,6 +145,14 @@ def test_an_end_does_not_wait_for_who_never_ends(catalog: Path, tmp_path: Path) 
             process.send_signal(signal.SIGTERM)
             process.wait(30)
     assert process.returncode in (-signal.SIGTERM, 143)
+
+
+def test_in_the_background_of_a_script_an_interrupt_ends_it_too(catalog: Path, tmp_path: Path) -> None:
+    ignoring = ("sh", "-c", 'trap "" INT; exec "$@"', "sh")
+    with serving(catalog, tmp_path / "never", by=ignoring) as (_, process):
+        process.send_signal(signal.SIGINT)
+        process.wait(30)
+    assert process.returncode in (-signal.SIGINT, 130)
 
 
 def test_word_of_a_server_that_was_killed_is_passed_over_and_replaced(

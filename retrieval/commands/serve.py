@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import signal
 
 import click
 
@@ -81,6 +82,8 @@ def serve(
         if browse:
             click.launch(f"{address}?token={token}" if token else address)
 
+    # A shell has what a script starts in the background ignore an interrupt, which is what ends this.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # An empty library is served too: its page says what to do.
     with Catalog(catalog, readonly=readonly, create=not readonly) as opened:
         settings = Settings(opened, token=token, readonly=readonly, answerer=answerer, captioner=captioner)
