@@ -61,6 +61,8 @@ def serve(
     """
     if token is not None and token_file is not None:
         raise click.UsageError("Give the token itself, or the file that holds it: one of them.")
+    from retrieval.answers import load_answerer
+    from retrieval.captioners import load_captioner
     from retrieval.catalog import Catalog
     from retrieval.server import not_installed
 
@@ -76,6 +78,12 @@ def serve(
         token = secrets.token_urlsafe(24)
     elif token_file is not None:
         token = _token_in(token_file)
+
+    # What cannot be had is told now, and not to whoever asks the first question.
+    if answerer:
+        load_answerer(answerer)
+    if captioner:
+        load_captioner(captioner)
 
     def ready(address: str) -> None:
         click.echo(f"Serving {address}{f'?token={token}' if made else ''}  Ctrl-C ends it.", err=True)
