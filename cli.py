@@ -59,6 +59,16 @@ LATE: dict[str, str] = {
 """Commands that are imported when they are used."""
 
 
+def _catalog_last(args: list[str], names: list[str]) -> list[str]:
+    """`--catalog C index PATH` as the command has it: `index PATH --catalog C`."""
+    first = 2 if args[:1] == ["--catalog"] else 1 if args and args[0].startswith("--catalog=") else 0
+    if not first or first >= len(args) or args[first] not in names:
+        return args
+    rest = args[first:]
+    end = rest.index("--") if "--" in rest else len(rest)
+    return [*rest[:end], *args[:first], *rest[end:]]
+
+
 class SearchGroup(click.Group):
     """A group whose words that are no command are a query, and whose errors are for people."""
 
@@ -76,6 +86,7 @@ class SearchGroup(click.Group):
         # A query may begin with a sign, "- people + beach": no option has a space after its dash.
         args = [f" {word}" if word.startswith("- ") else word for word in args]
         names = self.list_commands(ctx)
+        args = _catalog_last(args, names)
         if args and args[0] not in names and args[0] not in own:
             near = difflib.get_close_matches(args[0], names, n=1, cutoff=0.75)
             if near:

@@ -41,6 +41,19 @@ def test_a_mistyped_command_is_asked_about(search: Search, catalog: Path) -> Non
     assert "no command" not in search("red", "--catalog", catalog).stderr
 
 
+@pytest.mark.parametrize("first", [("--catalog", "{}"), ("--catalog={}",)], ids=["apart", "joined"])
+def test_the_catalog_may_be_named_before_the_command(
+    search: Search, catalog: Path, tmp_path: Path, first: tuple[str, ...]
+) -> None:
+    named = [word.format(catalog) for word in first]
+    assert json_lines(search(*named, "status", "--json").stdout)[0]["images"] == 6
+    (tmp_path / "said.txt").write_text("a red wall\n", "utf-8")
+    assert search(*named, "texts", "add", tmp_path / "said.txt").exit_code == 0
+    assert "a red wall" in search(*named, "texts", "list").stdout
+    assert json_lines(search(*named, "find", "--json", "--", "red").stdout)
+    assert json_lines(search(*named, "red", "--json").stdout)  # no command: a query
+
+
 def test_words_without_quotes_are_one_query(search: Search, catalog: Path) -> None:
     hits = json_lines(search("something", "red", "please", "--catalog", catalog, "--json").stdout)
     assert len(hits) == 2
