@@ -195,6 +195,11 @@ ANY = st.builds(
 )
 
 
+def test_a_place_without_a_visible_name_is_none() -> None:
+    bare = facts({}, taken_at="2000-01-01T00:00:00", place="\u05f5")
+    assert said(bare, "alt") == "A photo taken on 1 January 2000; what it shows is not known."
+
+
 @given(ANY, st.integers(1, 5))
 def test_whatever_stands_in_a_picture_a_description_is_one_clean_line(known: Facts, count: int) -> None:
     captions = Describer().captions([Sight(known)], count=count)[0]

@@ -115,7 +115,8 @@ def _alt(facts: Facts, scene: Scene) -> str:
         return cut(f"Tagged {listed([quoted(tag, WORD_CHARS) for tag in scene.tagged])}.", ALT_CHARS)
     taken = day_of(facts.taken_at or "")
     day = f" on {day_words(taken)}" if taken is not None else ""
-    where = f" near {cut(visible(facts.place), WORD_CHARS)}" if facts.place else ""
+    where = _near(facts)
+    where = f" {where}" if where else ""
     return f"A photo taken{where}{day}; what it shows is not known." if day or where else ""
 
 
@@ -157,12 +158,18 @@ def _around(facts: Facts) -> str:
     parts = []
     if facts.taken_at:
         parts.append(facts.taken_at[:10])
-    if facts.place and visible(facts.place):
-        parts.append(f"near {cut(visible(facts.place), WORD_CHARS)}")
+    if where := _near(facts):
+        parts.append(where)
     if facts.camera and visible(facts.camera):
         camera = cut(visible(facts.camera), WORD_CHARS)
         parts.append(f"with {article_for(camera)} {camera}")
     return f"taken {' '.join(parts)}" if parts else ""
+
+
+def _near(facts: Facts) -> str:
+    """Where it was taken; nothing where its name has nothing that can be seen."""
+    place = visible(facts.place or "")
+    return f"near {cut(place, WORD_CHARS)}" if place else ""
 
 
 def _told(facts: Facts) -> list[str]:
