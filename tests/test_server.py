@@ -366,18 +366,19 @@ def test_pictures_that_wait_for_their_turn_are_not_in_memory(
         threading.Thread(target=lambda: asyncio.run(work.run(full.wait, seconds=20)))
         for _ in range(work._free)
     ]
+    waiting = threading.Thread(target=reading.post, args=(f"{API}/similar",), kwargs={"files": [one]})
     for thread in held:
         thread.start()
-    waiting = threading.Thread(target=reading.post, args=(f"{API}/similar",), kwargs={"files": [one]})
     waiting.start()
-    while not work.waiting:
-        assert waiting.is_alive()
-    assert not read.is_set()
-    full.set()
-    waiting.join(20)
+    try:
+        while not work.waiting:
+            assert waiting.is_alive()
+        assert not read.is_set()
+    finally:
+        full.set()
+        for thread in (waiting, *held):
+            thread.join(20)
     assert read.is_set()
-    for thread in held:
-        thread.join(20)
 
 
 def test_a_body_of_any_length_ends_at_the_limit(opened: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Runs of indexing that a server starts, one at a time, each in a process of its own."""
+"""Long runs that a server starts, one of each kind at a time, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ class Jobs:
                 del self._jobs[number]
             place = self._location.url or self._location.name
             asked = {"kind": kind, "catalog": place, "paths": folders, "retry": retry}
-            threading.Thread(target=job.follow, args=(asked,), name="index-job", daemon=True).start()
+            threading.Thread(target=job.follow, args=(asked,), name="job", daemon=True).start()
             return job
 
     def running(self, kind: Kind) -> Job | None:
@@ -245,7 +245,7 @@ def _process() -> subprocess.Popen[str]:
             start_new_session=True,
         )
     except OSError as error:
-        raise CatalogError(f"No process for indexing can be started: {error.strerror or error}.") from error
+        raise CatalogError(f"No process for the run can be started: {error.strerror or error}.") from error
 
 
 def _time(seconds: float) -> str:
