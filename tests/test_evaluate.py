@@ -30,6 +30,7 @@ from retrieval.evaluate.gallery import Gallery
 from retrieval.evaluate.plot import write_plot
 from retrieval.show.evaluation import evaluation_lines
 from retrieval.stores.flat import FlatStore
+from retrieval.stores.rows import Rows
 from tests.conftest import ROOT, draw, json_lines
 
 # Pictures in the order of their ids. Those of one colour are equal to the toy encoder, so
@@ -717,12 +718,12 @@ def test_recall_of_a_store_is_measured_against_exact_search(catalog: Catalog) ->
     assert measure.index_recall(gallery, ["red"]).exact
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(40, ToyEncoder.dim)).astype(np.float32)
-    flat = FlatStore(np.arange(40), rows, np.zeros((40, 0), np.uint8))
+    flat = FlatStore(np.arange(40), Rows.of(rows))
     worse = Gallery(ToyEncoder(), "toy", Forgetful(flat), None, gallery.paths)  # type: ignore[arg-type]
     found = measure.index_recall(worse, ["red", "blue"])
     # Of the ten best it finds nine; its tenth is the eleventh.
     assert (found.exact, found.recall, found.queries) == (False, 0.9, 2)
-    equal = FlatStore(np.arange(40), np.repeat(rows[:1], 40, axis=0), np.zeros((40, 0), np.uint8))
+    equal = FlatStore(np.arange(40), Rows.of(np.repeat(rows[:1], 40, axis=0)))
     tied = Gallery(ToyEncoder(), "toy", Forgetful(equal), None, gallery.paths)  # type: ignore[arg-type]
     assert measure.index_recall(tied, ["red"]).recall == 1.0
 

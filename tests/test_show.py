@@ -23,9 +23,10 @@ from PIL import Image, ImageDraw
 from retrieval.errors import RetrievalError
 from retrieval.show import graphics
 from retrieval.show.gallery import write_gallery
+from retrieval.show.lines import status_lines
 from retrieval.show.table import cells, display_path, file_url, safe_name, shorten, write_paths, write_table
 from retrieval.show.terminal import detect, preview
-from retrieval.types import Hit
+from retrieval.types import Hit, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -651,3 +652,14 @@ def test_a_place_where_no_page_can_be_written_is_one_sentence(photos: Path, tmp_
         write_gallery([], tmp_path / "no" / "page.html", query="dogs")
     with pytest.raises(RetrievalError, match=r"could not be written|cannot be looked at"):
         write_gallery([], tmp_path / ("n" * 300 + ".html"), query="dogs")
+
+
+def test_status_tells_what_an_index_finds() -> None:
+    encoder = {"model": "toy", "images": 9, "state": "complete", "active": True}
+
+    def told(recall: float | None) -> str:
+        status = Status("c", 9, 0, 0, 0, "toy", ({**encoder, "recall": recall},), (), "faiss", True, 1)
+        return status_lines(status)[-1]
+
+    assert told(0.9765) == "Store     faiss, fresh, finds 97.7% of the ten best"
+    assert told(1.0) == told(None) == "Store     faiss, fresh"

@@ -45,7 +45,7 @@ def read(root: Path, truth: Truth, *, seal: bool) -> Kept | None:
     manifest = cache.read_manifest(folder)
     if manifest is None or manifest.kind != KIND or not set(manifest.files) >= {"ids", "places", "areas"}:
         return None
-    if not cache.agrees(manifest, key=truth.key, dim=truth.dim, epoch=truth.epoch):
+    if not cache.agrees(manifest, key=truth.key, dim=truth.dim) or manifest.epoch != truth.epoch:
         return None
     if manifest.generation > truth.generation or not truth.has(manifest.generation):
         return None

@@ -17,6 +17,7 @@ from retrieval.evaluate import metrics
 from retrieval.evaluate.results import IndexRecall, Latency, Pipeline, TextRanking
 from retrieval.query import terms
 from retrieval.stores.flat import SCORE_DIGITS, FlatStore
+from retrieval.stores.rows import Rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -160,7 +161,7 @@ def index_recall(gallery: Gallery, texts: Sequence[str]) -> IndexRecall:
         return IndexRecall(store.kind, exact=True, recall=1.0, queries=0)
     oracle = getattr(store, "flat", None)
     if oracle is None:
-        oracle = FlatStore(store.ids, store.vectors(store.ids), np.zeros((len(store.ids), 0), np.uint8))
+        oracle = FlatStore(store.ids, Rows.of(store.vectors(store.ids)))
     found = wanted = 0
     for text in texts:
         query = gallery.encoder.encode_texts([text])[0]

@@ -33,7 +33,9 @@ def status_lines(status: Status) -> list[str]:
         lines.append(f"Folder    {safe_name(root['path'])}, {root['images']:,} pictures{away}")
     if status.encoder is not None:
         fresh = "fresh" if status.cache_fresh else "behind; the next query catches it up"
-        lines.append(f"Store     {status.store}, {fresh}")
+        recall = next((encoder["recall"] for encoder in status.encoders if encoder["active"]), None)
+        found = "" if recall in (None, 1.0) else f", finds {recall:.1%} of the ten best"
+        lines.append(f"Store     {status.store}, {fresh}{found}")
     return lines
 
 
@@ -98,6 +100,7 @@ def model_lines(models: Sequence[ModelInfo]) -> list[str]:
             else "",
             f"nDCG@10 {model.ndcg10:.3f} on the development set" if model.ndcg10 else "",
             f"{model.images_per_second:.1f} pictures/s here" if model.images_per_second else "",
+            model.run_by,
             model.licence or "",
         ]
         lines.append("    " + " · ".join(fact for fact in facts if fact))

@@ -15,14 +15,14 @@ import secrets
 import shutil
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from retrieval.errors import CacheCorrupt
 
-LAYOUT = 1
+LAYOUT = 2
 MANIFEST = "manifest.json"
 SEAL = "seal.json"
 BLOCK = 1 << 20
@@ -67,9 +67,18 @@ def read_manifest(folder: Path) -> Manifest | None:
     return manifest if manifest.layout == LAYOUT and plain and sound else None
 
 
-def agrees(manifest: Manifest, *, key: str, dim: int, epoch: int) -> bool:
-    """Whether a cache holds an older or equal state of these very rows."""
-    return manifest.encoder_key == key and manifest.dim == dim and manifest.epoch == epoch
+def agrees(manifest: Manifest, *, key: str, dim: int) -> bool:
+    """Whether a cache is of these very rows, in whatever state."""
+    return manifest.encoder_key == key and manifest.dim == dim
+
+
+def chosen_kind(folder: Path) -> str | None:
+    """The kind of store that a person chose, also where an older version wrote it down."""
+    try:
+        kind = json.loads((folder / MANIFEST).read_text("utf-8"))["details"]["chosen"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return kind if isinstance(kind, str) else None
 
 
 def is_fresh(
@@ -79,13 +88,23 @@ def is_fresh(
     manifest = read_manifest(root / folder_name(key))
     if manifest is None:
         return "none", False
-    if not agrees(manifest, key=key, dim=dim, epoch=epoch) or manifest.generation != generation:
+    of_now = (manifest.epoch, manifest.generation) == (epoch, generation)
+    if not agrees(manifest, key=key, dim=dim) or not of_now:
         return manifest.kind, False
     try:
         verified(root / folder_name(key), manifest, thorough=thorough)
     except CacheCorrupt:
         return manifest.kind, False
     return manifest.kind, True
+
+
+def recall(root: Path, key: str) -> float | None:
+    """The share of the ten best that is found, measured when a cache was made; None where there is none."""
+    manifest = read_manifest(root / folder_name(key))
+    if manifest is None:
+        return None
+    found = manifest.details.get("index")
+    return float(found["recall"]) if isinstance(found, dict) and "recall" in found else 1.0
 
 
 def verified(
@@ -128,12 +147,17 @@ def write(
     generation: int,
     epoch: int,
     details: dict[str, Any],
+    kept: Mapping[str, tuple[str, int, int]] | None = None,
 ) -> Manifest:
-    """Write a set of files and make it the current one; the old set goes when the new one stands."""
+    """Write a set of files and make it the current one; the old set goes when the new one stands.
+
+    What is `kept` of the old set, by purpose, belongs to the new one as it is.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     before = read_manifest(folder)
     tag = f"{generation}-{secrets.token_hex(4)}"
     files: dict[str, tuple[str, int, int]] = {}
+    every = dict(kept or {})
     try:
         for purpose, save in parts.items():
             path = folder / f"{purpose}-{tag}.bin"
@@ -145,7 +169,8 @@ def write(
         for name, _, _ in files.values():
             (folder / name).unlink(missing_ok=True)
         raise
-    manifest = Manifest(LAYOUT, encoder_key, dim, kind, count, generation, epoch, files, details)
+    every |= files
+    manifest = Manifest(LAYOUT, encoder_key, dim, kind, count, generation, epoch, every, details)
     _replace(folder / MANIFEST, json.dumps(asdict(manifest), indent=1).encode())
     _sweep(folder, keep=set(paths_of(manifest)), superseded=set(paths_of(before)) if before else set())
     return manifest

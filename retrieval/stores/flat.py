@@ -1,15 +1,12 @@
-"""Exact search over a mapped matrix: simple, and the oracle for every other store."""
+"""Exact search over mapped rows: simple, and the oracle for every other store."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from retrieval.errors import CacheCorrupt
+from retrieval.stores.rows import Rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,14 +21,13 @@ GATHER_SHARE = 0.2
 
 
 class FlatStore:
-    """Rows sorted by image id: ids, float32 vectors, and the bytes of the second stage."""
+    """Rows sorted by image id: their vectors, and the bytes of the second stage."""
 
     kind = "flat"
 
-    def __init__(self, ids: NDArray[np.int64], matrix: NDArray[np.float32], aux: NDArray[np.uint8]) -> None:
+    def __init__(self, ids: NDArray[np.int64], rows: Rows) -> None:
         self._ids = ids
-        self._matrix = matrix
-        self._aux = aux
+        self.rows = rows
 
     @property
     def ids(self) -> NDArray[np.int64]:
@@ -39,11 +35,7 @@ class FlatStore:
 
     @property
     def dim(self) -> int:
-        return int(self._matrix.shape[1])
-
-    @property
-    def aux_width(self) -> int:
-        return int(self._aux.shape[1])
+        return self.rows.dim
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -52,17 +44,17 @@ class FlatStore:
         self, query: NDArray[np.float32], k: int, *, allowed: NDArray[np.bool_] | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         if allowed is None:
-            return best(self._ids, self._matrix @ query, k)
-        rows = np.flatnonzero(allowed)
-        if len(rows) <= GATHER_SHARE * len(self._ids):
-            return best(self._ids[rows], self._matrix[rows] @ query, k)
-        return best(self._ids[rows], (self._matrix @ query)[rows], k)
+            return best(self._ids, self.rows.products(query), k)
+        passing = np.flatnonzero(allowed)
+        if len(passing) <= GATHER_SHARE * len(self._ids):
+            return best(self._ids[passing], self.rows.vectors(passing) @ query, k)
+        return best(self._ids[passing], self.rows.products(query)[passing], k)
 
     def sample(
         self, query: NDArray[np.float32], *, allowed: NDArray[np.bool_] | None = None
     ) -> NDArray[np.float32]:
         """Scores of rows spread evenly over the catalog: what this query finds on the whole."""
-        scores: NDArray[np.float32] = self._matrix[self._drawn(allowed)] @ query
+        scores: NDArray[np.float32] = self.rows.vectors(self._drawn(allowed)) @ query
         return scores
 
     def sampled(self, *, allowed: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
@@ -74,63 +66,51 @@ class FlatStore:
         return rows[:: max(1, len(rows) // SAMPLE)]
 
     def vectors(self, image_ids: NDArray[np.int64]) -> Vectors:
-        return self._matrix[self.positions(image_ids)]
+        return self.rows.vectors(self.positions(image_ids))
 
     def aux(self, image_ids: NDArray[np.int64]) -> list[bytes]:
-        rows = self._aux[self.positions(image_ids)]
-        count, width = rows.shape
-        data = rows.tobytes()  # one copy, cut up: a row by itself costs several times as much
+        found = self.rows.aux(self.positions(image_ids))
+        count, width = found.shape
+        data = found.tobytes()  # one copy, cut up: a row by itself costs several times as much
         return [data[row * width : (row + 1) * width] for row in range(count)]
 
     def positions(self, image_ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Row numbers of ids that are known to be here."""
         return np.searchsorted(self._ids, image_ids)
 
+    def rows_of(self, image_ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Row numbers of those ids that are here."""
+        ids = self._ids
+        if len(ids) and int(ids[-1]) - int(ids[0]) + 1 == len(ids):  # no gap: numbers follow from ids
+            rows: NDArray[np.int64] = image_ids - ids[0]
+            return rows[(rows >= 0) & (rows < len(ids))]
+        return self.positions(image_ids[self.held(image_ids)])
+
+    def held(self, image_ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of some ids are here."""
+        if not len(self._ids):
+            return np.zeros(len(image_ids), np.bool_)
+        places = np.minimum(np.searchsorted(self._ids, image_ids), len(self._ids) - 1)
+        there: NDArray[np.bool_] = self._ids[places] == image_ids
+        return there
+
     def merged(self, newer: FlatStore) -> FlatStore:
         """This store with the rows of `newer` added, or put in place of older rows of the same id."""
         if not len(newer):
             return self
-        kept = ~np.isin(self._ids, newer.ids)
+        if not len(self):
+            return newer
+        kept = np.flatnonzero(~newer.held(self._ids))
         ids = np.concatenate([self._ids[kept], newer.ids])
         order = np.argsort(ids, kind="stable")
-        in_order = bool(kept.all()) and bool((order[:-1] < order[1:]).all())
-        matrix = np.concatenate([self._matrix if kept.all() else self._matrix[kept], newer._matrix])
-        aux = np.concatenate([self._aux if kept.all() else self._aux[kept], newer._aux])
-        if in_order:
-            return FlatStore(ids, matrix, aux)
-        return FlatStore(ids[order], matrix[order], aux[order])
+        return FlatStore(ids[order], self.rows.with_block(newer.rows, kept, order))
 
-    def parts(self) -> dict[str, Callable[[Path], None]]:
-        """How each file of this store is written."""
-        return {
-            "ids": lambda path: self._ids.tofile(path),
-            "vectors": lambda path: self._matrix.tofile(path),
-            "aux": lambda path: self._aux.tofile(path),
-        }
-
-    @property
-    def details(self) -> dict[str, Any]:
-        return {"aux": self.aux_width}
-
-    @classmethod
-    def mapped(cls, paths: dict[str, Path], *, count: int, dim: int, aux: int) -> FlatStore:
-        """A store over files that were written by `parts`; nothing is read until it is used."""
-        return cls(
-            _map(paths["ids"], np.int64, (count,)),
-            _map(paths["vectors"], np.float32, (count, dim)),
-            _map(paths["aux"], np.uint8, (count, aux)),
-        )
-
-    @classmethod
-    def from_rows(cls, rows: list[tuple[int, bytes, bytes]], *, dim: int) -> FlatStore:
-        """A store from (image id, float16 vector, second-stage bytes), sorted by id."""
-        width = len(rows[0][2]) if rows else 0
-        ids = np.fromiter((row[0] for row in rows), np.int64, len(rows))
-        half = np.frombuffer(b"".join(row[1] for row in rows), "<f2").reshape(len(rows), dim)
-        matrix = half.astype(np.float32)
-        matrix /= np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12)
-        aux = np.frombuffer(b"".join(row[2] for row in rows), np.uint8).reshape(len(rows), width)
-        return cls(ids, matrix, aux)
+    def without(self, gone: NDArray[np.bool_]) -> FlatStore:
+        """This store without some of its rows."""
+        if not gone.any():
+            return self
+        kept = np.flatnonzero(~gone)
+        return FlatStore(self._ids[kept], self.rows.only(kept))
 
 
 def best(
@@ -147,11 +127,3 @@ def best(
         ids, scores = ids[near], scores[near]
     order = np.lexsort((ids, -scores))[:k]
     return ids[order], scores[order]
-
-
-def _map(path: Path, dtype: Any, shape: tuple[int, ...]) -> NDArray[Any]:
-    if path.stat().st_size != np.dtype(dtype).itemsize * math.prod(shape):
-        raise CacheCorrupt(f"The cache file {path} has another size than its manifest says.")
-    if 0 in shape:
-        return np.empty(shape, dtype)
-    return np.memmap(path, dtype, "r", shape=shape).view(np.ndarray)

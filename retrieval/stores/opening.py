@@ -3,31 +3,47 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from retrieval.errors import CacheCorrupt, StoreError
 from retrieval.stores import cache
 from retrieval.stores.flat import FlatStore
+from retrieval.stores.rows import PARTS, Row, Rows, mapped, mapped_block, read_rows, rewritten
 from retrieval.types import checksum
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from retrieval.stores.faiss import FaissStore
+    from retrieval.stores.rows import Entry
 
     Store = FlatStore | FaissStore
 
 log = logging.getLogger("retrieval")
 
 KINDS = ("auto", "flat", "faiss")
-FAISS_FROM = 200_000
-"""Exact search over this many rows of 512 takes some 30 ms; beyond, an index pays."""
+EXACT_NUMBERS = 40_000_000
+"""Vectors of so many numbers in all are searched exactly, in some 12 ms: 100,000 of the starter's 384,
+78,000 of 512. Beyond, an index pays, also for a single query that has to load it."""
 TAIL_ROWS = 2000
 TAIL_SHARE = 0.02
 """A query that finds more than this missing from a cache writes what it caught up on."""
+FRESH_ROWS = 2000
+FRESH_SHARE = 0.005
+"""An index is extended when more than this of the rows are scored beside it."""
+MOST_BLOCKS = 8
+WASTE = 0.1
+"""Blocks are written anew as one when there are more, or when more than this of their rows is gone."""
+IN_MEMORY = 64 << 20
+"""Rows of so many bytes are held in memory while they are read; more of them go through a file."""
 
-Rows = Callable[[int], Iterable[tuple[int, bytes, bytes, int]]]
+Newer = Callable[[int], Iterable[tuple[int, bytes, bytes, int]]]
 """Rows newer than a generation: image id, vector, second-stage bytes, checksum."""
 
 
@@ -42,7 +58,9 @@ class Truth:
     count: Callable[[], int]
     has: Callable[[int], bool]
     """Whether the rows still hold vectors of a generation: a cache of another history fits none."""
-    rows: Rows
+    ids: Callable[[], NDArray[np.int64]]
+    """The ids of all rows, in order: asked for only when rows were taken away."""
+    rows: Newer
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,29 +79,29 @@ def open_store(root: Path, truth: Truth, *, save: bool = False, write: bool = Tr
     """
     folder = root / cache.folder_name(truth.key)
     manifest = cache.read_manifest(folder)
+    kind = _kind(folder)
     found = _load(folder, manifest, truth, write=write) if manifest else None
-    if manifest is not None and found is not None and manifest.generation == truth.generation:
-        damaged = tuple(manifest.details.get("damaged", ()))
+    if manifest is None or found is None:
+        return _rebuilt(folder, truth, kind=kind, write=write)
+    damaged = tuple(manifest.details.get("damaged", ()))
+    if (manifest.epoch, manifest.generation) == (truth.epoch, truth.generation):
         return Opened(found, fresh=True, damaged=damaged)
-    if manifest is not None and found is not None and len(found) and truth.has(manifest.generation):
-        base = found if isinstance(found, FlatStore) else found.flat
-        rows, damaged = _sound(truth, after=manifest.generation, aux=base.aux_width)
-        newer = FlatStore.from_rows(rows, dim=truth.dim)
-        flat = base.merged(newer)
-        if len(flat) + len(damaged) + len(manifest.details.get("damaged", ())) == truth.count():
-            damaged = (*manifest.details.get("damaged", ()), *damaged)
-            saves = write and (save or len(newer) > max(TAIL_ROWS, TAIL_SHARE * len(flat)))
-            kind = _kind(manifest)
-            store = _extended(found, flat, newer, kind, write=saves)
+    if len(found) and truth.has(manifest.generation):
+        caught = _caught_up(folder, found, manifest, truth, write=write)
+        if caught is not None:
+            store, damaged, missed = caught
+            saves = write and (save or missed > max(TAIL_ROWS, TAIL_SHARE * len(store)))
+            if saves:
+                store = _tidied(folder, store, kind)
             saved = saves and _save(folder, store, truth, kind, damaged)
             return Opened(store, fresh=saved, damaged=damaged)
-    return _rebuilt(folder, truth, kind=_kind(manifest), write=write)
+    return _rebuilt(folder, truth, kind=kind, write=write)
 
 
 def rebuild_store(root: Path, truth: Truth, *, kind: str | None = None) -> Opened:
     """Make the files anew from the rows; a `kind` that is named is kept from then on."""
     folder = root / cache.folder_name(truth.key)
-    opened = _rebuilt(folder, truth, kind=kind or _kind(cache.read_manifest(folder)), write=True)
+    opened = _rebuilt(folder, truth, kind=kind or _kind(folder), write=True)
     if not opened.fresh:
         raise StoreError(
             f"The cache in {folder} could not be written. Check the disk's space and permissions; "
@@ -93,61 +111,133 @@ def rebuild_store(root: Path, truth: Truth, *, kind: str | None = None) -> Opene
 
 
 def _load(folder: Path, manifest: cache.Manifest, truth: Truth, *, write: bool) -> Store | None:
-    if (
-        not cache.agrees(manifest, key=truth.key, dim=truth.dim, epoch=truth.epoch)
-        or manifest.generation > truth.generation
-    ):
+    if not cache.agrees(manifest, key=truth.key, dim=truth.dim) or manifest.generation > truth.generation:
         return None
     try:
         paths = cache.verified(folder, manifest, seal=write)
-        flat = FlatStore.mapped(
-            paths, count=manifest.count, dim=manifest.dim, aux=int(manifest.details["aux"])
-        )
+        flat = _mapped(paths, manifest)
         if manifest.kind == "flat":
             return flat
         from retrieval.stores.faiss import FaissStore
 
-        return FaissStore.mapped(flat, paths, manifest.details)
-    except (CacheCorrupt, OSError, ValueError, KeyError, RuntimeError) as error:
+        return FaissStore.opened(flat, paths, manifest.files["index"], manifest.details["index"])
+    except (CacheCorrupt, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         log.info("cache %s is made anew: %s", folder, error)
         return None
 
 
-def _sound(
-    truth: Truth, *, after: int, aux: int | None = None
-) -> tuple[list[tuple[int, bytes, bytes]], tuple[int, ...]]:
-    """Rows whose checksum holds, and the ids of those whose does not."""
-    rows: list[tuple[int, bytes, bytes]] = []
+def _mapped(paths: dict[str, Path], manifest: cache.Manifest) -> FlatStore:
+    """The rows of a cache, none of which is read until it is used."""
+    details, blocks = manifest.details, []
+    for number, (count, half) in enumerate(details["blocks"]):
+        names = [(part, f"{part}-{number}") for part in PARTS]
+        blocks.append(
+            mapped_block(
+                {part: paths[name] for part, name in names if name in paths},
+                {part: manifest.files[name] for part, name in names if name in paths},
+                count=int(count),
+                dim=manifest.dim,
+                aux=int(details["aux"]),
+                half=bool(half),
+            )
+        )
+    order = mapped(paths["order"], np.int64, (manifest.count,)) if "order" in paths else None
+    rows = Rows(tuple(blocks), order)
+    if len(rows) != manifest.count or (order is not None and len(order) and int(order.max()) >= rows.stored):
+        raise CacheCorrupt("The cache's rows do not fit together.")
+    return FlatStore(mapped(paths["ids"], np.int64, (manifest.count,)), rows)
+
+
+def _caught_up(
+    folder: Path, found: Store, manifest: cache.Manifest, truth: Truth, *, write: bool
+) -> tuple[Store, tuple[int, ...], int] | None:
+    """A store with what came and went since it was written, the damaged rows, and how many it had missed.
+
+    None when that does not give as many rows as there are: then only the rows themselves tell.
+    """
+    base = found if isinstance(found, FlatStore) else found.flat
+    lost: list[int] = list(manifest.details.get("damaged", ()))
+    half = base.rows.blocks[0].half
+    newer, damaged = _read(
+        folder, truth, after=manifest.generation, half=half, aux=base.rows.aux_width, write=write
+    )
+    # A row that was renewed with a damaged one is not what it was any more.
+    gone = np.isin(base.ids, np.array(damaged, np.int64))
+    if manifest.epoch != truth.epoch:
+        there = truth.ids()
+        gone |= ~np.isin(base.ids, there, assume_unique=True)
+        lost = [image_id for image_id in lost if image_id in set(there.tolist())]
+    flat = base.without(gone).merged(newer)
+    damaged = tuple(sorted({*lost, *damaged} - set(newer.ids.tolist()))) if lost else damaged
+    if len(flat) + len(damaged) != truth.count():
+        return None
+    missed = len(newer) + int(np.count_nonzero(gone))
+    return flat if isinstance(found, FlatStore) else found.beside(flat, newer.ids), damaged, missed
+
+
+def _tidied(folder: Path, store: Store, kind: str) -> Store:
+    """A store fit to be written: of few blocks, with an index where one is due and none that lags."""
+    flat = store if isinstance(store, FlatStore) else store.flat
+    indexed = isinstance(store, FlatStore) and _wants_index(kind, len(flat), flat.dim)
+    rows = flat.rows
+    scattered = len(rows.blocks) > MOST_BLOCKS or rows.stored > (1 + WASTE) * len(rows)
+    if len(flat) and (scattered or (indexed and not rows.blocks[0].half)):
+        half = indexed or rows.blocks[0].half
+        size = len(rows) * (4 * rows.dim + rows.aux_width)
+        flat = FlatStore(flat.ids, rewritten(rows, half=half, folder=folder if size > IN_MEMORY else None))
+    if isinstance(store, FlatStore):
+        return _faiss(flat) if indexed else flat
+    store = store.over(flat)
+    lagging = len(store.fresh) > max(FRESH_ROWS, FRESH_SHARE * len(flat))
+    return store.extended() if lagging or store.wasteful else store
+
+
+def _read(
+    folder: Path, truth: Truth, *, after: int, half: bool, write: bool, aux: int | None = None
+) -> tuple[FlatStore, tuple[int, ...]]:
+    """The rows newer than a generation whose checksum holds, and the ids of those whose does not."""
     damaged: list[int] = []
-    for image_id, vector, extra, stored in truth.rows(after):
-        aux = len(extra) if aux is None else aux
-        whole = len(vector) == 2 * truth.dim and len(extra) == aux
-        if whole and checksum(vector, extra) == stored:
-            rows.append((image_id, vector, extra))
-        else:
-            damaged.append(image_id)
+
+    def sound() -> Iterator[Row]:
+        width = aux
+        damaged.clear()
+        for image_id, vector, extra, stored in truth.rows(after):
+            width = len(extra) if width is None else width
+            whole = len(vector) == 2 * truth.dim and len(extra) == width
+            if whole and checksum(vector, extra) == stored:
+                yield Row(image_id, vector, extra)
+            else:
+                damaged.append(image_id)
+
+    large = write and not after and truth.count() * 4 * truth.dim > IN_MEMORY
+    try:
+        if large:
+            folder.mkdir(parents=True, exist_ok=True)
+        ids, rows = read_rows(sound(), dim=truth.dim, aux=aux, half=half, folder=folder if large else None)
+    except OSError as error:
+        if not large:
+            raise
+        log.info("rows are read into memory, the disk cannot take them: %s", error)
+        ids, rows = read_rows(sound(), dim=truth.dim, aux=aux, half=half, folder=None)
     if damaged:
         log.warning(
             "The vectors of %d pictures are damaged and left out. Mend them: search doctor --fix",
             len(damaged),
         )
-    return rows, tuple(damaged)
+    return FlatStore(ids, rows), tuple(damaged)
 
 
 def _rebuilt(folder: Path, truth: Truth, *, kind: str, write: bool) -> Opened:
-    rows, damaged = _sound(truth, after=0)
-    flat = FlatStore.from_rows(rows, dim=truth.dim)
-    del rows
-    indexed = kind == "faiss" or (kind == "auto" and len(flat) >= FAISS_FROM)
-    store = _faiss(flat) if indexed else flat
+    indexed = _wants_index(kind, truth.count(), truth.dim)
+    flat, damaged = _read(folder, truth, after=0, half=indexed, write=write)
+    # An index that cannot be kept would cost every query more than it saves.
+    store = _faiss(flat) if indexed and write else flat
     saved = write and _save(folder, store, truth, kind, damaged)
     return Opened(store, fresh=saved, damaged=damaged)
 
 
-def _extended(found: Store, flat: FlatStore, newer: FlatStore, kind: str, *, write: bool) -> Store:
-    if isinstance(found, FlatStore):
-        return _faiss(flat) if write and kind == "auto" and len(flat) >= FAISS_FROM else flat
-    return found.extended(flat, newer.ids) if write else found.beside(flat, newer.ids)
+def _wants_index(kind: str, count: int, dim: int) -> bool:
+    return kind == "faiss" or (kind == "auto" and count * dim > EXACT_NUMBERS)
 
 
 def _faiss(flat: FlatStore) -> Store:
@@ -158,27 +248,53 @@ def _faiss(flat: FlatStore) -> Store:
     return FaissStore.built(flat)
 
 
-def _kind(manifest: cache.Manifest | None) -> str:
+def _kind(folder: Path) -> str:
     """A kind that a person chose stays; otherwise size decides."""
-    chosen = manifest.details.get("chosen") if manifest else None
+    chosen = cache.chosen_kind(folder)
     return chosen if chosen in KINDS else "auto"
 
 
 def _save(folder: Path, store: Store, truth: Truth, kind: str, damaged: tuple[int, ...]) -> bool:
     """Whether the files could be written: a disk that is full costs the next query time, never an answer."""
+    flat = store if isinstance(store, FlatStore) else store.flat
+    parts: dict[str, Callable[[Path], None]] = {"ids": lambda path: flat.ids.tofile(path)}
+    kept: dict[str, Entry] = {}
+    order = flat.rows.order
+    if order is not None:
+        parts["order"] = lambda path: order.tofile(path)
+    for number, block in enumerate(flat.rows.blocks):
+        if block.files:
+            kept |= {f"{part}-{number}": entry for part, entry in block.files.items()}
+        else:
+            parts |= {f"{part}-{number}": partial(_write, rows) for part, rows in block.parts().items()}
+    details: dict[str, Any] = {
+        "aux": flat.rows.aux_width,
+        "blocks": [(len(block), block.half) for block in flat.rows.blocks],
+        "chosen": kind,
+        "damaged": list(damaged),
+    }
+    if not isinstance(store, FlatStore):
+        parts |= store.parts()
+        kept |= store.kept
+        details["index"] = store.figures
     try:
         cache.write(
             folder,
-            store.parts(),
+            parts,
+            kept=kept,
             encoder_key=truth.key,
             dim=truth.dim,
             kind=store.kind,
             count=len(store),
             generation=truth.generation,
             epoch=truth.epoch,
-            details={**store.details, "chosen": kind, "damaged": list(damaged)},
+            details=details,
         )
     except OSError as error:
         log.info("cache %s could not be written: %s", folder, error)
         return False
     return True
+
+
+def _write(rows: NDArray[Any], path: Path) -> None:
+    rows.tofile(path)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis.extra.numpy import arrays
 
-from retrieval.stores import cache
+from retrieval.stores import cache, opening
 from retrieval.stores.opening import Opened, Truth, open_store, rebuild_store
+from retrieval.stores.rows import as_floats
 from retrieval.types import checksum
 
 DIM = 24
@@ -49,6 +55,7 @@ class Rows:
             generation=self.generation,
             epoch=self.epoch,
             count=lambda: len(self.table),
+            ids=lambda: np.array(sorted(self.table), np.int64),
             has=lambda generation: any(row[3] == generation for row in self.table.values()),
             rows=lambda after: [
                 (image_id, *row[:3]) for image_id, row in sorted(self.table.items()) if row[3] > after
@@ -245,8 +252,6 @@ def test_cache_of_another_catalog_is_not_trusted(opened: Callable[[Rows], Opened
     theirs.add(range(1, 61))
     opened(theirs)
     folder, _ = manifest_of(tmp_path)
-    import dataclasses
-
     foreign = dataclasses.replace(mine.truth, key="test@2")
     folder.rename(tmp_path / cache.folder_name("test@2"))
     query = mine.query()
@@ -263,18 +268,205 @@ def test_damaged_row_is_left_out_and_named(opened: Callable[[Rows], Opened], tmp
     assert open_store(tmp_path, rows.truth).damaged == (9,)
 
 
-def test_old_sets_of_files_do_not_pile_up(opened: Callable[[Rows], Opened], tmp_path: Path) -> None:
-    rows = Rows(50)
+def test_files_do_not_pile_up(opened: Callable[[Rows], Opened], tmp_path: Path) -> None:
+    rows = Rows(300)
     opened(rows)
-    sizes = set()
-    for number in range(5):
-        rows.add([100 + number])
-        open_store(tmp_path, rows.truth, save=True)
-        sizes.add(len(list(manifest_of(tmp_path)[0].iterdir())))
-    assert len(sizes) <= 2
+    for number in range(40):
+        rows.add([1000 + number])
+        store = open_store(tmp_path, rows.truth, save=True).store
+    folder, manifest = manifest_of(tmp_path)
+    assert {path.name for path in folder.iterdir()} == {
+        cache.MANIFEST,
+        cache.SEAL,
+        *cache.paths_of(manifest),
+    }
+    assert len(manifest.details["blocks"]) <= opening.MOST_BLOCKS
+    query = rows.query()
+    assert store.search(query, 5)[0].tolist() == rows.best(query, 5)
+
+
+def untouched(root: Path, purposes: tuple[str, ...]) -> dict[str, tuple[int, int]]:
+    folder, manifest = manifest_of(root)
+    stats = {purpose: (folder / manifest.files[purpose][0]).stat() for purpose in purposes}
+    return {purpose: (stat.st_ino, stat.st_mtime_ns) for purpose, stat in stats.items()}
+
+
+def test_what_is_new_is_written_beside_what_is_there(
+    opened: Callable[[Rows], Opened], tmp_path: Path
+) -> None:
+    rows = Rows(900)
+    kind = opened(rows).store.kind
+    large = ("vectors-0", "aux-0", *(("index",) if kind == "faiss" else ()))
+    before = untouched(tmp_path, large)
+    rows.add([901, 902])
+    rows.add([17])
+    rows.remove([5, 900])
+    assert open_store(tmp_path, rows.truth, save=True).fresh
+    assert untouched(tmp_path, large) == before
+    again = open_store(tmp_path, rows.truth)
+    assert again.fresh
+    assert again.store.ids.tolist() == sorted(rows.table)
+    for image_id in (17, 902, 899, 1):
+        query = np.frombuffer(rows.table[image_id][0], "<f2").astype(np.float32)
+        assert again.store.search(query, 1)[0].tolist() == [image_id]
+        assert again.store.aux(np.array([image_id])) == [rows.table[image_id][1]]
+    assert recall(rows, again.store) >= 0.95
+
+
+def test_removed_rows_cost_no_reading_of_those_that_stay(
+    opened: Callable[[Rows], Opened], tmp_path: Path
+) -> None:
+    rows = Rows(400)
+    opened(rows)
+    rows.remove(range(100, 120))
+    asked: list[int] = []
+    truth = rows.truth
+
+    def newer(after: int) -> Any:
+        asked.append(after)
+        return truth.rows(after)
+
+    store = open_store(tmp_path, dataclasses.replace(truth, rows=newer)).store
+    assert asked == [rows.generation]
+    assert store.ids.tolist() == sorted(rows.table)
+
+
+def test_row_that_was_taken_away_and_came_back_is_the_new_one(
+    opened: Callable[[Rows], Opened], tmp_path: Path
+) -> None:
+    rows = Rows(300)
+    opened(rows)
+    rows.remove([40])
+    rows.add([40])
+    store = open_store(tmp_path, rows.truth, save=True).store
+    query = np.frombuffer(rows.table[40][0], "<f2").astype(np.float32)
+    ids, scores = store.search(query, 1)
+    assert ids.tolist() == [40]
+    assert scores[0] > 0.999
+
+
+def test_gaps_are_closed_when_they_are_many(opened: Callable[[Rows], Opened], tmp_path: Path) -> None:
+    rows = Rows(600)
+    opened(rows)
+    rows.remove(range(1, 200))
+    store = open_store(tmp_path, rows.truth, save=True).store
+    assert manifest_of(tmp_path)[1].details["blocks"][0][0] == 401
+    assert getattr(store, "index", None) is None or store.index.ntotal == 401
+    assert recall(rows, open_store(tmp_path, rows.truth).store) >= 0.95
+
+
+def test_index_takes_new_rows_in_when_they_are_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "FRESH_ROWS", 10)
+    rows = Rows(900)
+    rebuild_store(tmp_path, rows.truth, kind="faiss")
+    rows.add([*range(901, 931), 7, 8])
+    store = open_store(tmp_path, rows.truth, save=True).store
+    assert len(store.fresh) == 0
+    assert store.index.ntotal == 930
+    assert recall(rows, store) >= 0.95
+    rows.add(range(2000, 3200))
+    store = open_store(tmp_path, rows.truth, save=True).store
+    assert store.figures["trained"] == 2130, "an index that was outgrown is trained anew"
+
+
+def test_filter_that_follows_meaning_is_answered_by_the_index(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What passes lies together, away from the query: the lists nearest to it hold none of it."""
+    monkeypatch.setattr("retrieval.stores.faiss.EXACT_ROWS", 50)
+    rows = Rows(6000)
+    store = rebuild_store(tmp_path, rows.truth, kind="faiss").store
+    monkeypatch.setattr(store.flat, "search", lambda *_, **__: pytest.fail("searched exactly"))
+    hits = 0
+    for _ in range(30):
+        query = rows.query()
+        scores = store.vectors(store.ids) @ query
+        allowed = scores < np.quantile(scores, 0.1)
+        ids = store.search(query, 10, allowed=allowed)[0].tolist()
+        assert set(ids) <= set(store.ids[allowed].tolist())
+        hits += len(set(ids) & set(rows.best(query, 10, set(store.ids[allowed].tolist()))))
+    assert hits >= 0.9 * 300
+
+
+def test_filters_find_ids_that_leave_gaps(opened: Callable[[Rows], Opened], tmp_path: Path) -> None:
+    rows = Rows(4000)
+    rows.remove(range(1, 4000, 3))
+    store = opened(rows).store
+    allowed = rows.rng.random(len(store.ids)) < 0.8
+    assert recall(rows, store, allowed=allowed) >= 0.95
+
+
+def test_search_works_from_several_threads(opened: Callable[[Rows], Opened]) -> None:
+    rows = Rows(3000)
+    store = opened(rows).store
+    queries = [rows.query() for _ in range(40)]
+    allowed = rows.rng.random(3000) < 0.9
+    alone = [store.search(query, 10, allowed=allowed)[0].tolist() for query in queries]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda q: store.search(q, 10, allowed=allowed)[0].tolist(), queries))
+    assert together == alone
+
+
+def test_size_decides_what_is_searched_how(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = Rows(1000)
+    monkeypatch.setattr(opening, "EXACT_NUMBERS", 1000 * DIM)
+    assert rebuild_store(tmp_path, rows.truth).store.kind == "flat"
+    rows.add([1001])
+    assert open_store(tmp_path, rows.truth, save=True).store.kind == "faiss"
+    _, manifest = manifest_of(tmp_path)
+    assert manifest.details["blocks"] == [[1001, True]], "an index stands over rows of half the size"
+    assert cache.recall(tmp_path, "test@1") == manifest.details["index"]["recall"] > 0.9
+    assert recall(rows, open_store(tmp_path, rows.truth).store) >= 0.95
+
+
+def test_kind_that_was_chosen_outlives_a_new_layout(tmp_path: Path) -> None:
+    rows = Rows(60)
+    rebuild_store(tmp_path, rows.truth, kind="faiss")
+    folder, _ = manifest_of(tmp_path)
+    raw = json.loads((folder / cache.MANIFEST).read_text())
+    (folder / cache.MANIFEST).write_text(json.dumps({**raw, "layout": 1}))
+    assert open_store(tmp_path, rows.truth).store.kind == "faiss"
+
+
+def test_many_rows_are_read_through_a_file(
+    opened: Callable[[Rows], Opened], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = Rows(300)
+    monkeypatch.setattr(opening, "IN_MEMORY", 1000)
+    opened(rows)
+    folder, manifest = manifest_of(tmp_path)
+    assert {path.name for path in folder.iterdir()} <= {
+        cache.MANIFEST,
+        cache.SEAL,
+        *cache.paths_of(manifest),
+    }
+    query = rows.query()
+    assert open_store(tmp_path, rows.truth).store.search(query, 5)[0].tolist() == rows.best(query, 5)
+
+
+def test_a_disk_without_room_does_not_keep_rows_from_being_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = Rows(300)
+    monkeypatch.setattr(opening, "IN_MEMORY", 1000)
+    monkeypatch.setattr("tempfile.TemporaryFile", _full)
+    query = rows.query()
+    assert open_store(tmp_path, rows.truth).store.search(query, 5)[0].tolist() == rows.best(query, 5)
+
+
+def _full(**_: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+@given(arrays(np.uint16, 64))
+def test_halves_become_the_floats_they_are(bits: np.ndarray) -> None:
+    halves = bits.view(np.float16)
+    finite = halves[np.isfinite(halves)]
+    assert as_floats(finite).tobytes() == finite.astype(np.float32).tobytes()
 
 
 def test_index_is_searched_where_most_rows_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("retrieval.stores.faiss.EXACT_ROWS", 50)
     rows = Rows(900)
     store = rebuild_store(tmp_path, rows.truth, kind="faiss").store
     monkeypatch.setattr(store.flat, "search", lambda *_, **__: pytest.fail("searched exactly"))
@@ -289,7 +481,7 @@ def test_filter_that_leaves_out_all_that_is_near_still_fills_the_list(
     rows = Rows(1500)
     store = opened(rows).store
     if store.kind == "faiss":
-        store._details["nprobe"] = 1
+        store.figures["nprobe"] = 1
     for _ in range(20):
         query = rows.query()
         near = set(store.flat.search(query, 600)[0].tolist() if store.kind == "faiss" else
@@ -305,7 +497,7 @@ def test_a_long_list_is_filled_from_beyond_the_lists_that_were_looked_at(
     rows = Rows(900)
     store = opened(rows).store
     if store.kind == "faiss":
-        store._details["nprobe"] = 1
+        store.figures["nprobe"] = 1
     assert len(store.search(rows.query(), 500)[0]) == 500
 
 
