@@ -125,7 +125,7 @@ class Feedback:
             raise QueryError(
                 'Name the pictures that are right or wrong: search feedback "a dog" --good dog.jpg'
             )
-        with self._state.lock:
+        with self._state.snapshot():
             shown = feedback.contents(self._state.reader, [*marks.good, *marks.bad])
         said: dict[bytes, tuple[bytes, bool]] = {}
         for good_side, image_ids in ((True, marks.good), (False, marks.bad)):
@@ -193,7 +193,7 @@ class Feedback:
             raise QueryError(f"Picture {min(both)} is given as a good answer and as a bad one. Say it once.")
         said: dict[int, bool] = {}
         if query is not None and keepable(query):
-            with self._state.lock:
+            with self._state.snapshot():
                 said = dict(feedback.marks(self._state.reader, query_key(query)))
         said |= {image_id: side for side, image_ids in sides.items() for image_id in image_ids}
         return Marks(
@@ -239,8 +239,10 @@ def readable(key: str) -> str:
 
 def _ids(state: State, pictures: Picture | Iterable[Picture]) -> list[int]:
     several = [pictures] if isinstance(pictures, int | str | os.PathLike) else list(pictures)
+    if not several:
+        return []
     found = [(picture, state.find_picture(picture)) for picture in several]
-    with state.lock:
+    with state.snapshot():
         known = feedback.contents(state.reader, [image_id for _, image_id in found if image_id is not None])
     for picture, image_id in found:
         if image_id not in known:

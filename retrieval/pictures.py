@@ -178,7 +178,7 @@ class Pictures:
 
     def _inside(self, path: Path, opened: os.stat_result) -> bool:
         """Whether the opened file really lies in a folder that is indexed."""
-        with self._state.lock:
+        with self._state.snapshot():
             roots = reads.roots(self._state.reader)
         real = os.path.realpath(os.fsencode(path))
         try:
@@ -198,10 +198,11 @@ class Pictures:
         if by not in UNITS:
             raise QueryError(f"Time is told by {', '.join(UNITS)}, not by '{by}'.")
         with self._state.snapshot() as reader:
-            days = self._of_now().days
+            orders = self._of_now()
+            days = orders.days
             if days is None:
                 rows = db.days(reader)
-                days = self._orders.days = (
+                days = orders.days = (
                     np.array([row[0] for row in rows], np.int64),
                     np.array([row[1] for row in rows], "U10"),
                     np.array([row[2] for row in rows], np.bool_),
@@ -225,19 +226,19 @@ class Pictures:
 
     def _of_now(self) -> _Orders:
         """What is kept of the present moment; to be called inside a snapshot."""
-        moment = self._state.moment()
-        if moment is None or self._orders.moment != moment:
-            self._orders = _Orders(moment)
-        return self._orders
+        moment, orders = self._state.moment(), self._orders
+        if moment is None or orders.moment != moment:
+            orders = self._orders = _Orders(moment)
+        return orders
 
     def _ids(self, order: Order, where: Filter | None) -> Any:
         import numpy as np
 
         with self._state.snapshot() as reader:
-            self._of_now()
-            ids = self._orders.ids.get(order)
+            orders = self._of_now()
+            ids = orders.ids.get(order)
             if ids is None:
-                ids = self._orders.ids[order] = np.array(db.ordered(reader, order), np.int64)
+                ids = orders.ids[order] = np.array(db.ordered(reader, order), np.int64)
             if not where:
                 return ids
             return ids[np.isin(ids, self._state.passing(where))]

@@ -91,18 +91,19 @@ class Ranking:
         self.second = encoder if second and isinstance(encoder, SecondStage) else None
         self.filtered = bool(where)
         self.marks = marks
-        store = self.view.store
         self.allowed = self.view.allowed
-        if without:
-            kept = ~np.isin(store.ids, without)
+        self.without = np.array(without, np.int64)
+        if without and any(term.text is not None for term in terms):
+            # What words find is cut off at a number: those left out may take no place there.
+            kept = ~np.isin(self.view.store.ids, without)
             self.allowed = kept if self.allowed is None else self.allowed & kept
-        self.samples = [store.sample(term.vector, allowed=self.view.visible) for term in terms]
+        self.samples = [self.view.drawn.scores(term.vector) for term in terms]
 
     def ranked(self, limit: int) -> Ranked:
         """The best `limit` pictures at least, and what spoke for them."""
         store = self.view.store
         depth = DEPTH if len(self.terms) == 1 else SUM_DEPTH
-        near, _ = store.search(self.direction, max(limit, depth), allowed=self.allowed)
+        near = self._nearest(self.direction, max(limit, depth))
         found = [self._by_words(term) for term in self.terms if term.term.weight > 0]
         found += [self._by_captions(term) for term in self.terms if term.term.weight > 0]
         block = _distinct([near[:depth], *found, *self._like_good_answers()])
@@ -157,8 +158,14 @@ class Ranking:
         answers = np.array(self.marks.good, np.int64)
         return [
             answers[self._may_be_found(answers)],
-            *(store.search(way, DEPTH, allowed=self.allowed)[0] for way in ways),
+            *(self._nearest(way, DEPTH) for way in ways),
         ]
+
+    def _nearest(self, direction: NDArray[np.float32], count: int) -> Ids:
+        """The nearest that may be found. A few to be left out cost less afterwards than as a mask."""
+        most = count + len(self.without)
+        ids, _ = self.view.store.search(direction, most, allowed=self.allowed)
+        return ids[~np.isin(ids, self.without)][:count] if len(self.without) else ids
 
     @cached_property
     def direction(self) -> NDArray[np.float32]:
@@ -186,16 +193,11 @@ class Ranking:
         elif term.text is None:
             chances = self.encoder.match(scores, sample, pair="image-image")
         elif self.second is not None and len(scores):
-            drawn = Sample(sample, self._sampled_aux)
+            drawn = Sample(sample, self.view.drawn.aux)
             chances = self.second.look_again(term.text, term.vector, scores, aux, drawn)
         else:
             chances = self.encoder.match(scores, sample)
         return np.asarray(chances, np.float64)
-
-    @cached_property
-    def _sampled_aux(self) -> list[bytes]:
-        store = self.view.store
-        return store.aux(store.sampled(allowed=self.view.visible))
 
     def _by_words(self, term: Meant) -> Ids:
         """Pictures whose words answer a text: names, descriptions, captions."""
@@ -249,11 +251,11 @@ class Ranking:
         place = {key: number for number, key in enumerate(ids.tolist())}
         places = np.array([place[image_id] for _, image_id, _ in own])[held]
         trust = np.array([MODEL_CAPTION if source == CAPTION else 1.0 for _, _, source in own])[held]
-        vectors = texts.vectors(text_ids[held])
+        vectors, drawn = texts.vectors(text_ids[held]), self.state.drawn_texts(self.info)
         for row, term in zip(found, self.terms, strict=True):
             if term.text is not None:
                 scores = np.round(vectors @ term.vector, SCORE_DIGITS).astype(np.float32)
-                matches = self.encoder.match(scores, texts.sample(term.vector), pair="text-text")
+                matches = self.encoder.match(scores, drawn.scores(term.vector), pair="text-text")
                 np.maximum.at(row, places, np.where(matches >= LEAST_CAPTION, trust * matches, 0))
         return found
 
@@ -264,6 +266,8 @@ class Ranking:
             return np.zeros(len(ids), np.bool_)
         places = np.minimum(np.searchsorted(known, ids), len(known) - 1)
         there: NDArray[np.bool_] = known[places] == ids
+        if len(self.without):
+            there &= ~np.isin(ids, self.without)
         return there if self.allowed is None else there & self.allowed[places]
 
 

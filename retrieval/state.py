@@ -1,4 +1,4 @@
-"""What an open catalog has in hand: its rows, its vectors and its model, behind one lock."""
+"""What an open catalog has in hand: its rows, its vectors and its model, for several threads at once."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from operator import index
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from retrieval import registry
 from retrieval.config import Location
 from retrieval.db import reads, tags
 from retrieval.db.reader import holds_something, open_reader
+from retrieval.db.readers import Moment, Readers
 from retrieval.errors import (
     CatalogBusy,
     CatalogError,
@@ -26,8 +26,10 @@ from retrieval.errors import (
     ModelError,
     QueryError,
 )
+from retrieval.query.masks import allowed_among, passing_ids
 from retrieval.query.terms import is_url
 from retrieval.types import clamped_ns
+from retrieval.views import Drawn, Masks, View
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from retrieval.query.terms import Picture
     from retrieval.stores.opening import Opened, Truth
 
+    Kept = tuple["Stamp", Opened]
 
 KEPT_MASKS = 4
 KEPT_TEXTS = 512
@@ -50,33 +53,24 @@ class CatalogEmpty(CatalogError):
     """Nothing was indexed yet."""
 
 
-@dataclass(frozen=True, slots=True)
-class View:
-    """One moment of the catalog: its vectors, which of them may be found, and which may be seen.
+class Stamp(NamedTuple):
+    """Which vectors a store holds, of which state of the rows."""
 
-    A match is measured against all that can be seen, so that a filter does not change it.
-    """
+    source: int
+    key: str
+    epoch: int
+    generation: int
 
-    store: VectorStore
-    allowed: NDArray[np.bool_] | None
-    visible: NDArray[np.bool_] | None
-
-
-@dataclass(slots=True)
-class Masks:
-    """What filters left of one moment of the catalog, the last few of them."""
-
-    ids: NDArray[np.int64]
-    moment: int | None
-    visible: NDArray[np.bool_] | None
-    allowed: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+    def overtaken_by(self, other: Stamp) -> bool:
+        return self[:3] == other[:3] and self.generation < other.generation
 
 
 class State:
     """Opens the parts of a catalog when they are needed, and keeps them. Safe to use from several threads.
 
-    Everything that reads takes `lock` and, to see one moment of the catalog, `snapshot()`.
-    What is slow (a model at work) is done outside of both, between `active()` and `still()`.
+    Everything that reads does so inside a `snapshot()`, and sees one moment of the catalog there.
+    Threads do not wait for each other in it, only for who opens or catches up on vectors that they
+    need as well. What is slow (a model at work) is done outside, between `active()` and `still()`.
     """
 
     def __init__(
@@ -90,62 +84,52 @@ class State:
         self.location = Location.parse(place)
         self.given = encoder
         self.readonly = readonly
-        self.lock = threading.RLock()
-        self._closed = False
-        self._images: tuple[EncoderInfo, Opened] | None = None
-        self._texts: tuple[EncoderInfo, Opened] | None = None
+        self._small = threading.Lock()
+        """Held for a look at what is kept, and never while rows are read."""
+        self._opening = threading.RLock()
+        """Held by who opens vectors, so that nobody opens the same beside them."""
+        self._loading = threading.Lock()
+        self._stores: dict[str, Kept] = {}
         self._masks: Masks | None = None
+        self._drawn_texts: Drawn | None = None
         self._encoders: dict[str, Encoder] = {}
         self._said: OrderedDict[tuple[str, str], NDArray[np.float32]] = OrderedDict()
-        self._depth = 0
-        self._reopened = 0
         try:
-            self._reader = open_reader(self.location)
+            self._readers = Readers(self.location)
         except CatalogNotFound:
             if not create or holds_something(self.location):
                 raise
             self._create()
-            self._reader = open_reader(self.location)
-        self._file = _file(self.location)
+            self._readers = Readers(self.location)
 
     def close(self) -> None:
-        with self.lock:
-            self._closed = True
-            self._reader.close()
-            self.forget_stores()
+        """Let go of everything. What another thread is reading is read to its end."""
+        self._readers.close()
+        self.forget_stores()
 
     @property
     def reader(self) -> Reader:
-        if self._closed:
-            raise CatalogError(f"The catalog at {self.location.name} was closed. Open it again.")
-        return self._reader
+        """The rows, for who is in a snapshot."""
+        return self._moment.reader
+
+    @property
+    def _moment(self) -> Moment:
+        held = self._readers.held
+        if held is None:
+            raise RuntimeError("Rows are read inside a snapshot.")
+        return held
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[Reader]:
-        """The lock, and one moment of the rows."""
-        with self.lock:
-            if not self._depth:
-                self._follow()
-            self._depth += 1
-            try:
-                with self.reader.snapshot():
-                    yield self.reader
-            finally:
-                self._depth -= 1
-
-    def _follow(self) -> None:
-        """Go over to the catalog that has taken the place of the one that was opened, if one has.
-
-        One that was taken away can still be read, as long as nothing stands in its place.
-        """
-        found = _file(self.location)
-        if self._closed or found is None or found == self._file:
-            return
-        reader = open_reader(self.location)
-        self._reader.close()
-        self._reader, self._file = reader, found
-        self._reopened += 1
-        self.forget_stores()
+        """One moment of the rows; a snapshot inside of another is of the same moment."""
+        # Looked at before the rows are: so these vectors are of the same moment or of an earlier one,
+        # and whoever is overtaken by others still has them.
+        stores = self._stores
+        outer = self._readers.held is None
+        with self._readers.moment() as moment:
+            if outer:
+                moment.kept.update(stores)
+            yield moment.reader
 
     def check_writable(self) -> None:
         if self.readonly:
@@ -186,9 +170,12 @@ class State:
         return current
 
     def encoder(self, info: EncoderInfo) -> Encoder:
-        with self.lock:
-            if self.given is not None and not isinstance(self.given, str) and self.given.id == info.key:
-                return self.given
+        if self.given is not None and not isinstance(self.given, str) and self.given.id == info.key:
+            return self.given
+        encoder = self._encoders.get(info.key)
+        if encoder is not None:
+            return encoder
+        with self._loading:
             encoder = self._encoders.get(info.key)
             if encoder is None:
                 try:
@@ -207,14 +194,14 @@ class State:
 
     def text_vectors(self, encoder: Encoder, texts: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """The vectors of texts; those of the last few hundred that were asked for are remembered."""
-        with self.lock:
+        with self._small:
             found = {text: self._said[encoder.id, text] for text in texts if (encoder.id, text) in self._said}
         new = [text for text in dict.fromkeys(texts) if text not in found]
         if new:
             for text, vector in zip(new, encoder.encode_texts(new), strict=True):
                 found[text] = vector.copy()
                 found[text].setflags(write=False)
-        with self.lock:
+        with self._small:
             for text, vector in found.items():
                 self._said[encoder.id, text] = vector
                 self._said.move_to_end((encoder.id, text))
@@ -223,19 +210,62 @@ class State:
         return found
 
     def images(self, info: EncoderInfo, *, save: bool = False) -> Opened:
-        """The vectors of the pictures."""
-        if self._images is None or self._images[0] != info or (save and not self._images[1].fresh):
-            self._images = info, self._opened(self.image_truth(info), save=save)
-        return self._images[1]
+        """The vectors of the pictures; to be called inside a snapshot."""
+        return self._store("images", self.image_truth(info), save=save)
 
     def texts(self, info: EncoderInfo, *, save: bool = False) -> Opened:
-        """The vectors of the texts; their ids are those of the texts."""
-        if self._texts is None or self._texts[0] != info or (save and not self._texts[1].fresh):
-            self._texts = info, self._opened(self.text_truth(info), save=save)
-        return self._texts[1]
+        """The vectors of the texts, whose ids are those of the texts; to be called inside a snapshot."""
+        return self._store("texts", self.text_truth(info), save=save)
+
+    def drawn_texts(self, info: EncoderInfo) -> Drawn:
+        """A fair draw from the vectors of the texts; to be called inside a snapshot."""
+        store, drawn = self.texts(info).store, self._drawn_texts
+        if drawn is None or drawn.store is not store:
+            drawn = self._drawn_texts = Drawn(store)
+        return drawn
+
+    def _store(self, role: str, truth: Truth, *, save: bool) -> Opened:
+        moment = self._moment
+        wanted = Stamp(moment.source, truth.key, truth.epoch, truth.generation)
+
+        def at_hand(kept: Kept | None) -> bool:
+            return kept is not None and kept[0] == wanted and (kept[1].fresh or not save)
+
+        kept: Kept | None = moment.kept.get(role)
+        if not at_hand(kept):
+            with self._opening:
+                kept = self._stores.get(role)
+                if not at_hand(kept):
+                    # Whoever has begun before others caught up has the vectors of then, and writes none.
+                    late = kept is not None and wanted.overtaken_by(kept[0])
+                    kept = wanted, self._opened(truth, save=save and not late, write=not late)
+                    if not late:
+                        self._stores = {**self._stores, role: kept}
+            moment.kept[role] = kept
+        assert kept is not None
+        return kept[1]
 
     def forget_stores(self) -> None:
-        self._images = self._texts = self._masks = None
+        """Have nothing at hand; in a snapshot, what is asked for next is opened anew there too."""
+        held = self._readers.held
+        with self._opening:
+            self._stores, self._masks, self._drawn_texts = {}, None, None
+            if held is not None:
+                held.kept.clear()
+
+    def rebuilt(self, kind: str | None) -> int:
+        """Make the caches of all vectors anew; returns how many vectors of pictures that were."""
+        from retrieval.stores.opening import rebuild_store
+
+        count = 0
+        with self.snapshot() as reader, self._opening:
+            self.forget_stores()
+            for info in reads.encoders(reader):
+                opened = rebuild_store(self.location.cache, self.image_truth(info), kind=kind)
+                count += len(opened.store.ids)
+                if info.text_generation:
+                    rebuild_store(self.location.cache, self.text_truth(info), kind=kind)
+        return count
 
     def find_picture(self, picture: Picture, *, changed: bool = False) -> int | None:
         """The id of a picture of the catalog; None for one from outside, or a file that has changed.
@@ -247,8 +277,8 @@ class State:
         if is_url(picture):
             return None
         path = os.path.abspath(os.path.expanduser(picture))
-        with self.lock:
-            row = reads.file_at(self.reader, os.fsencode(path))
+        with self.snapshot() as reader:
+            row = reads.file_at(reader, os.fsencode(path))
         if row is None or row.missing:
             return None
         try:
@@ -260,56 +290,46 @@ class State:
 
     def view(self, info: EncoderInfo, where: Filter) -> View:
         """The store, and masks over its ids; to be called inside a snapshot."""
+        store = self.images(info).store
+        masks = self._masks_of(store)
+        if not where:
+            return View(store, allowed=masks.visible, visible=masks.visible, drawn=masks.drawn)
+        key = repr((where, where.sql()[1]))  # values too: a folder may start from where the process is
+        with self._small:
+            allowed = masks.allowed.get(key)
+        if allowed is None:
+            if where.tags:
+                self._check_tags(where)
+            allowed = allowed_among(store.ids, where, self.reader)
+            with self._small:
+                masks.allowed[key] = _fixed(allowed)
+                while len(masks.allowed) > KEPT_MASKS:
+                    masks.allowed.popitem(last=False)
+        return View(store, allowed=allowed, visible=masks.visible, drawn=masks.drawn)
+
+    def _masks_of(self, store: VectorStore) -> Masks:
+        """What is kept of this moment and this store, empty at first."""
         import numpy as np
 
-        store = self.images(info).store
-        masks = self._masks
-        moment = self.moment()
-        if masks is None or moment is None or masks.moment != moment or masks.ids is not store.ids:
+        masks, moment = self._masks, self.moment()
+        if masks is None or moment is None or masks.moment != moment or masks.store is not store:
             hidden = reads.hidden_ids(self.reader)
-            masks = self._masks = Masks(
-                store.ids, moment, visible=_fixed(~np.isin(store.ids, hidden)) if hidden else None
-            )
-        if not where:
-            return View(store, allowed=masks.visible, visible=masks.visible)
-        key = repr((where, where.sql()[1]))  # values too: a folder may start from where the process is
-        allowed = masks.allowed.get(key)
-        if allowed is None:
-            passing = self.passing(where)
-            allowed = np.zeros(len(store.ids), np.bool_)
-            places = np.searchsorted(store.ids, passing)
-            inside = places < len(store.ids)
-            places, passing = places[inside], passing[inside]
-            allowed[places[store.ids[places] == passing]] = True
-            if len(masks.allowed) >= KEPT_MASKS:
-                del masks.allowed[next(iter(masks.allowed))]
-            masks.allowed[key] = _fixed(allowed)
-        return View(store, allowed=allowed, visible=masks.visible)
+            visible = _fixed(~np.isin(store.ids, hidden)) if hidden else None
+            masks = self._masks = Masks(store, moment, visible, Drawn(store, visible))
+        return masks
 
     def moment(self) -> int | None:
-        """A number that changes with the rows, where the database has one for all that others write."""
-        if self.reader.dialect != "sqlite":
-            return None
-        version = int(self.reader.rows("PRAGMA data_version")[0][0])
-        return self._reopened << 48 | version  # the database counts for each connection by itself
+        """A number that changes with the rows, where the database has one for all that others write.
 
-    def moment_now(self) -> int | None:
-        """The same, of a caller who is in no snapshot."""
-        with self.snapshot():
-            return self.moment()
+        To be called inside a snapshot: it is the number of what is seen there.
+        """
+        return self._moment.number
 
     def passing(self, where: Filter) -> NDArray[np.int64]:
         """The ids of the pictures that a filter lets through, in order; to be called inside a snapshot."""
-        import numpy as np
-
         if where.tags:
             self._check_tags(where)
-        sql, values = where.sql()
-        if self.reader.dialect != "sqlite" or not sql.startswith("SELECT id FROM "):
-            return where.passing(self.reader.rows(sql, **values))
-        # A hundred thousand ids in one text take a third of the time that they take as rows.
-        text = self.reader.rows(f"SELECT GROUP_CONCAT(id) FROM ({sql})", **values)[0][0]
-        return np.sort(np.fromstring(text, np.int64, sep=",")) if text else np.empty(0, np.int64)
+        return passing_ids(self.reader, where)
 
     def _check_tags(self, where: Filter) -> None:
         """A tag that no vocabulary knows and no picture has is a slip, not an empty answer."""
@@ -336,6 +356,7 @@ class State:
             epoch=info.epoch,
             count=lambda: reads.embedding_count(self.reader, info.id),
             has=lambda generation: reads.has_generation(self.reader, info.id, generation),
+            ids=lambda: reads.vector_ids(self.reader, info.id),
             rows=lambda after: reads.vectors(self.reader, info.id, after=after),
         )
 
@@ -349,13 +370,14 @@ class State:
             epoch=info.text_epoch,
             count=lambda: reads.text_embedding_count(self.reader, info.id),
             has=lambda generation: reads.has_text_generation(self.reader, info.id, generation),
+            ids=lambda: reads.text_vector_ids(self.reader, info.id),
             rows=lambda after: reads.text_vectors(self.reader, info.id, after=after),
         )
 
-    def _opened(self, truth: Truth, *, save: bool) -> Opened:
+    def _opened(self, truth: Truth, *, save: bool, write: bool) -> Opened:
         from retrieval.stores.opening import open_store
 
-        return open_store(self.location.cache, truth, save=save, write=not self.readonly)
+        return open_store(self.location.cache, truth, save=save, write=write and not self.readonly)
 
 
 def _same_content(path: str, row: FileRow) -> bool:
@@ -372,14 +394,3 @@ def _same_content(path: str, row: FileRow) -> bool:
 def _fixed(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     mask.setflags(write=False)
     return mask
-
-
-def _file(location: Location) -> tuple[int, int] | None:
-    """Which file the database is by now; None where there is none, or where it is no file."""
-    if location.url is not None:
-        return None
-    try:
-        found = os.stat(location.database)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino

@@ -162,7 +162,7 @@ def _not_empty(state: State) -> None:
     from retrieval.state import CatalogEmpty
 
     state.active()
-    with state.lock:
+    with state.snapshot():
         count = reads.counts(state.reader)["images"]
     if not count:
         raise CatalogEmpty(

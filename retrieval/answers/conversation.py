@@ -46,7 +46,7 @@ def followed(answer: Answer) -> Trail:
 
 def recalled(state: State) -> Trail:
     """The conversation that was kept last."""
-    with state.lock:
+    with state.snapshot():
         rows = turns(state.reader, REMEMBERED)
     if not rows:
         raise QueryError("There is no conversation to go on with yet. Ask first: search ask QUESTION")

@@ -4,15 +4,9 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from retrieval.query.filters import Filter, moment
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from retrieval.db.reader import Reader
 
 ALONE = ("camera", "near", "orientation", "min_size", "type")
 """Of each of these a filter has one; where both name another, a second filter says the other."""
@@ -54,12 +48,6 @@ def understood(where: Filter) -> Filter:
     """The filter itself, if it can be understood; loads the names of places where it names one."""
     where.sql()
     return where
-
-
-def passing(reader: Reader, where: Filter) -> NDArray[np.int64]:
-    """The ids of all pictures that pass, with vectors or without."""
-    sql, values = where.sql()
-    return where.passing(reader.rows(sql, **values))
 
 
 def _latest(values: list[object]) -> str | None:

@@ -86,7 +86,7 @@ class Opened:
 def opened(state: State, facts: Sequence[Facts]) -> list[Opened]:
     """The pictures of some facts; nothing that is on record holds of a file that has changed since."""
     ids = [one.image_id for one in facts if one.image_id is not None]
-    with state.lock:
+    with state.snapshot():
         hashes = reads.content_hashes(state.reader, ids)
     return [
         Opened()

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from retrieval.answers.limits import narrowed, passing
+from retrieval.answers.limits import narrowed
 from retrieval.db.circumstances import latest_first
+from retrieval.query.masks import passing_ids
 from retrieval.query.terms import Query
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def searched(state: State, inquiry: Inquiry, search: Search, way: Way) -> tuple[
     found, closest = list(hits), list(hits.closest)
     if limits.also:
         with state.snapshot() as reader:
-            allowed = set(passing(reader, limits.also).tolist())
+            allowed = set(passing_ids(reader, limits.also).tolist())
         found = [hit for hit in found if hit.image_id in allowed]
         closest = [hit for hit in closest if hit.image_id in allowed]
     chances = {hit.image_id: hit.match for hit in found[: way.limit]}
@@ -78,7 +79,7 @@ def with_anything(state: State, plan: Plan) -> Plan:
     if plan.instead is None:
         return plan
     with state.snapshot() as reader:
-        some = any(passing(reader, search.where).size for search in plan.searches)
+        some = any(passing_ids(reader, search.where).size for search in plan.searches)
     return plan if some else plan.instead
 
 
@@ -88,9 +89,9 @@ def _listed(state: State, limits: Limits) -> Found:
         with state.snapshot():
             state.view(state.active(), limits.where)  # says so where there is no such tag
     with state.snapshot() as reader:
-        ids = passing(reader, limits.where).tolist()
+        ids = passing_ids(reader, limits.where).tolist()
         if limits.also:
-            allowed = set(passing(reader, limits.also).tolist())
+            allowed = set(passing_ids(reader, limits.also).tolist())
             ids = [image_id for image_id in ids if image_id in allowed]
         return Found(dict.fromkeys(latest_first(reader, ids), 1.0))
 

@@ -56,9 +56,26 @@ def circumstances(reader: Reader, image_ids: Sequence[int]) -> list[Circumstance
     return [Circumstances._make(found[image_id]) for image_id in image_ids if image_id in found]
 
 
+def present(reader: Reader, image_ids: Sequence[int]) -> list[int]:
+    """Those of the pictures that are still in the catalog, in the order given."""
+    there = {row[0] for row in _rows(reader, "id", image_ids)}
+    return [image_id for image_id in image_ids if image_id in there]
+
+
 def latest_first(reader: Reader, image_ids: Sequence[int]) -> list[int]:
     """The same pictures in the order of their times; those without one of their own come last."""
     # The time of a file is none of the picture: what is copied today is not the newest.
+    if reader.dialect == "sqlite" and _dense(image_ids):
+        rows = reader.rows(
+            "SELECT id FROM images WHERE id BETWEEN :low AND :high AND taken_at IS NOT NULL "
+            "ORDER BY taken_source IS NOT :file DESC, taken_at DESC, id",
+            low=min(image_ids),
+            high=max(image_ids),
+            file=FILE_TIME,
+        )
+        wanted = set(image_ids)
+        timed = [image_id for (image_id,) in rows if image_id in wanted]
+        return [*timed, *sorted(wanted.difference(timed))]
     times = {
         image_id: (source != FILE_TIME, taken_at)
         for image_id, taken_at, source in _rows(reader, "id, taken_at, taken_source", image_ids)
@@ -67,9 +84,13 @@ def latest_first(reader: Reader, image_ids: Sequence[int]) -> list[int]:
     return sorted(sorted(image_ids), key=lambda image_id: times.get(image_id, (False, "")), reverse=True)
 
 
+def _dense(image_ids: Sequence[int]) -> bool:
+    return len(image_ids) > MANY and max(image_ids) - min(image_ids) < THIN * len(image_ids)
+
+
 def _rows(reader: Reader, columns: str, image_ids: Sequence[int]) -> Iterator[Row]:
     parts: Iterable[tuple[str, dict[str, int]]]
-    if len(image_ids) > MANY and max(image_ids) - min(image_ids) < THIN * len(image_ids):
+    if _dense(image_ids):
         parts = [("id BETWEEN :low AND :high", {"low": min(image_ids), "high": max(image_ids)})]
     else:
         parts = ((f"id IN ({marks})", parameters) for marks, parameters in chunks(image_ids))

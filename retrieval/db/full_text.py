@@ -8,6 +8,7 @@ import threading
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
+from weakref import WeakKeyDictionary
 
 from retrieval.db.reader import chunks
 
@@ -26,6 +27,10 @@ TOKENIZER = "porter unicode61 remove_diacritics 2"
 Tiers = tuple[tuple[str, float], ...]
 COUNTED = 2000
 """Phrases are counted one by one, up to here; beyond, their rarest part stands for them."""
+
+
+_totals: WeakKeyDictionary[Reader, tuple[int, int]] = WeakKeyDictionary()
+"""How many pictures a reader has counted, and at which version of its database."""
 
 
 class FullText(Protocol):
@@ -129,7 +134,13 @@ class _Fts5:
         self._reader = reader
 
     def total(self) -> int:
-        return int(self._reader.rows("SELECT COUNT(*) FROM images")[0][0])
+        # To count a million takes longer than all else that a query reads, so it is done once a change.
+        version = int(self._reader.rows("PRAGMA data_version")[0][0])
+        known = _totals.get(self._reader)
+        if known is None or known[0] != version:
+            found = int(self._reader.rows("SELECT COUNT(*) FROM images")[0][0])
+            known = _totals[self._reader] = version, found
+        return known[1]
 
     def counts(self, words: Sequence[tuple[Asked, str]]) -> list[int]:
         return [self._count(word, stemmed) for word, stemmed in words]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from heapq import nsmallest
 from typing import TYPE_CHECKING
 
 from retrieval.answers.telling.phrases import (
@@ -20,7 +21,7 @@ from retrieval.answers.telling.phrases import (
     ranked_words,
 )
 from retrieval.answers.telling.wording import marks, plain
-from retrieval.db.circumstances import Circumstances, circumstances
+from retrieval.db.circumstances import Circumstances, circumstances, present
 from retrieval.english.days import day_words, span_words
 from retrieval.english.nouns import capital, listed, verb
 
@@ -59,10 +60,17 @@ def figures(
     what the search was limited to, in words; `shown` is how many pictures of a list are cited.
     """
     with state.snapshot() as reader:
-        rows = circumstances(reader, found.ids)
+        ids = found.ids
+        if plan.kind in ("count", "whether"):
+            # These name only a few of the pictures, and a library may have a million.
+            ids = present(reader, ids)
+            rows = circumstances(reader, _likeliest(ids, found, SHOWN))
+        else:
+            rows = circumstances(reader, ids)
+            ids = [row.image_id for row in rows]
     if not rows:
         return None
-    made = _Made(plan, rows, found, about, limits)
+    made = _Made(plan, rows, len(ids), found, about, limits)
     if plan.kind == "find":
         return made.find(shown)
     make = {
@@ -76,27 +84,29 @@ def figures(
 
 
 class _Made:
-    def __init__(self, plan: Plan, rows: Rows, found: Found, about: str, limits: str) -> None:
+    def __init__(self, plan: Plan, rows: Rows, number: int, found: Found, about: str, limits: str) -> None:
         self.plan = plan
         self.rows = rows
+        """All of them; for a kind that needs no more, the likeliest."""
+        self.number = number
         self.found = found
-        self.about = one_of(about) if len(rows) == 1 else about
+        self.about = one_of(about) if number == 1 else about
         self.limits = f" {limits}" if limits else ""
         self.cited: dict[int, Circumstances] = {}
 
     @property
     def those(self) -> str:
         """The pictures that the answer is about, as a phrase."""
-        like = f" that {_form(self.rows, 'looks', 'look')} like {self.about}" if self.about else ""
-        return f"{pictures(len(self.rows))}{self.limits}{like}"
+        like = f" that {_form(self.number, 'looks', 'look')} like {self.about}" if self.about else ""
+        return f"{pictures(self.number)}{self.limits}{like}"
 
     @property
     def were(self) -> str:
-        return _form(self.rows, "was", "were")
+        return _form(self.number, "was", "were")
 
     def cite(self, rows: Rows, most: int = SHOWN) -> str:
         """The marks of the likeliest of some pictures."""
-        best = sorted(rows, key=lambda row: -self.found.chances[row.image_id])[:most]
+        best = nsmallest(most, rows, key=lambda row: -self.found.chances[row.image_id])
         self.cited.update({row.image_id: row for row in best})
         order = list(self.cited)
         return marks(order.index(row.image_id) + 1 for row in best)
@@ -112,11 +122,11 @@ class _Made:
 
     def count(self) -> Figures:
         shown = self.cite(self.rows)
-        some = f", such as {shown}" if len(self.rows) > SHOWN else f" {shown}"
+        some = f", such as {shown}" if self.number > SHOWN else f" {shown}"
         if not self.about:
             return self.done(f"The library has {self.those}{some}.")
         return self.done(
-            f"{likeness(len(self.rows), self.about, self.limits.strip())}{some} "
+            f"{likeness(self.number, self.about, self.limits.strip())}{some} "
             f"(match at least {self.found.cutoff:.0%}; pictures are counted, not what is in each of them)."
         )
 
@@ -129,7 +139,7 @@ class _Made:
             doubt = f"; none of them says when it was taken, so the {self.plan.which} is not known"
             return self.done(f"The library has {self.those} {self.cite(self.rows, most)}{doubt}.")
         shown = self.rows[:most]
-        if len(shown) == len(self.rows):
+        if len(shown) == self.number:
             text = f"The library has {self.those} {self.cite(shown, most)}."
         else:
             are = ranked_words(most, "newest") if all(row.dated for row in shown) else f"{most} of them"
@@ -139,14 +149,14 @@ class _Made:
     def _spread(self, dated: Rows) -> str:
         """From when to when the pictures of a list are, and how many of them say nothing of it."""
         if not dated:
-            one = len(self.rows) == 1
+            one = self.number == 1
             return " It does not say when it was taken." if one else " None of them says when it was taken."
         first, *_, last = [*days([_time(dated[0])]), *days([_time(dated[-1])])]
         if first == last:
             when = f"on {day_words(first)}"
         else:
             when = f"between {day_words(first)} and {day_words(last)}"
-        silent = len(self.rows) - len(dated)
+        silent = self.number - len(dated)
         if not silent:
             return f" {'It was' if len(dated) == 1 else 'They were'} taken {when}."
         some = "1 of them was" if len(dated) == 1 else f"{len(dated):,} of them were"
@@ -183,7 +193,7 @@ class _Made:
 
     def _known(self, count: int, what: str) -> str:
         """The start of a sentence about those pictures of which something is known."""
-        if count == len(self.rows):
+        if count == self.number:
             return f"{capital(self.those)} {self.were} taken"
         said = "1 says" if count == 1 else f"{count:,} say"
         it = "it was" if count == 1 else "they were"
@@ -192,15 +202,15 @@ class _Made:
     def _one(self, dated: Rows, way: str = "") -> Figures:
         """The first or the last of some pictures, in the order of their times."""
         row = dated[0 if self.plan.which == "first" else -1]
-        of = f"The {self.plan.which} of {self.those}" if len(self.rows) > 1 else capital(self.those)
-        silent = len(self.rows) - len(dated)
+        of = f"The {self.plan.which} of {self.those}" if self.number > 1 else capital(self.those)
+        silent = self.number - len(dated)
         rest = f" {silent:,} of them {verb(silent, 'say')} nothing about it." if silent else ""
         return self.done(f"{of} was taken{way} on {day(_time(row))} {self.cite([row])}.{rest}")
 
     def _silent(self, what: str) -> Figures:
-        those, it = self.those, _form(self.rows, "it was", "they were")
+        those, it = self.those, _form(self.number, "it was", "they were")
         if self.about:
-            said = likeness(len(self.rows), self.about, self.limits.strip())
+            said = likeness(self.number, self.about, self.limits.strip())
         else:
             said = f"The library has {those}"
         text = f"{said} {self.cite(self.rows)}, but nothing says {what} {it} taken."
@@ -231,8 +241,13 @@ def _called(word: str, name: str) -> str:
     return camera_words(name) if word == "with" else plain(name)
 
 
-def _form(rows: Sequence[Circumstances], one: str, several: str) -> str:
-    return one if len(rows) == 1 else several
+def _form(number: int, one: str, several: str) -> str:
+    return one if number == 1 else several
+
+
+def _likeliest(ids: Sequence[int], found: Found, most: int) -> list[int]:
+    """The first among equals is taken first."""
+    return nsmallest(most, ids, key=lambda image_id: -found.chances[image_id])
 
 
 def _time(row: Circumstances) -> str:
