@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from indexer.scan import FoundFile, Scan
+from indexer.found import FoundFile
+from indexer.scan import Scan
 from retrieval.db.reads import FileRow
 from retrieval.errors import TRANSIENT_REASONS
 from retrieval.types import under
@@ -20,7 +22,7 @@ class Changes:
     """Size or time differ, or reading it failed for now; what changed, only reading it tells."""
     returned: list[FileRow] = field(default_factory=list)
     """Hidden rows whose file is there again as it was."""
-    unchanged: list[FileRow] = field(default_factory=list)
+    unchanged: int = 0
     gone: list[FileRow] = field(default_factory=list)
     known_bad: list[FoundFile] = field(default_factory=list)
     """Failed before, and still the same bytes as far as one can tell without reading them."""
@@ -41,37 +43,68 @@ def compare(
     retry: bool = False,
     left_out: Callable[[bytes], bool] = lambda _path: False,
 ) -> Changes:
-    """What changed between the catalog's rows and a walk of the same folder; `left_out` stays as it is."""
+    """What changed between the catalog's rows and a walk of the same folder; `left_out` stays as it is.
+
+    Files and rows both come in the order of their paths, and only what differs is held.
+    """
     changes = Changes()
-    rows = {row.path: row for row in known}
-    present: set[bytes] = set()
-    for file in scan.files:
-        present.add(file.path)
-        row, failure = rows.get(file.path), failed.get(file.path)
-        same_failure = failure is not None and failure[:2] == (file.size, file.mtime_ns)
-        same_row = row is not None and (row.size, row.mtime_ns) == (file.size, file.mtime_ns)
-        if failure is not None and same_failure and not retry and failure[2] not in TRANSIENT_REASONS:
-            changes.known_bad.append(file)
-            continue
-        if row is None:
-            changes.new.append(file)
-        elif not same_row or same_failure:
-            changes.changed.append((file, row))
-        elif row.missing:
-            changes.returned.append(row)
-        else:
-            changes.unchanged.append(row)
-        if failure is not None and same_row and not same_failure:
-            changes.healed.append(file.path)
-    dark = [under(folder) for folder in scan.unreadable] + [(path, path + b"\0") for path in scan.unreadable]
-    for row in rows.values():
-        if row.missing or row.path in present or _within(row.path, dark):
-            continue
-        if not left_out(row.path):
+    dark = _Spans(
+        [under(path) for path in scan.unreadable] + [(path, path + b"\0") for path in scan.unreadable]
+    )
+    met: set[bytes] = set()
+    rows = iter(known)
+    row = next(rows, None)
+
+    def absent(row: FileRow) -> None:
+        if not (row.missing or dark.hold(row.path) or left_out(row.path)):
             changes.gone.append(row)
-    changes.healed += [path for path in failed if path not in present and not _within(path, dark)]
+
+    for path, size, mtime_ns in scan.files.rows():
+        while row is not None and row.path < path:
+            absent(row)
+            row = next(rows, None)
+        mine = None
+        if row is not None and row.path == path:
+            mine, row = row, next(rows, None)
+        failure = failed.get(path) if failed else None
+        same_row = mine is not None and mine.size == size and mine.mtime_ns == mtime_ns
+        same_failure = False
+        if failure is not None:
+            met.add(path)
+            same_failure = failure[:2] == (size, mtime_ns)
+            if same_failure and not retry and failure[2] not in TRANSIENT_REASONS:
+                changes.known_bad.append(FoundFile(path, size, mtime_ns))
+                continue
+            if same_row and not same_failure:
+                changes.healed.append(path)
+        if mine is None:
+            changes.new.append(FoundFile(path, size, mtime_ns))
+        elif not same_row or same_failure:
+            changes.changed.append((FoundFile(path, size, mtime_ns), mine))
+        elif mine.missing:
+            changes.returned.append(mine)
+        else:
+            changes.unchanged += 1
+    while row is not None:
+        absent(row)
+        row = next(rows, None)
+    changes.healed += [path for path in failed if path not in met and not dark.hold(path)]
     return changes
 
 
-def _within(path: bytes, spans: list[tuple[bytes, bytes]]) -> bool:
-    return any(low <= path < high for low, high in spans)
+class _Spans:
+    """Half-open ranges of paths, joined where they meet."""
+
+    def __init__(self, spans: Iterable[tuple[bytes, bytes]]) -> None:
+        self._lows: list[bytes] = []
+        self._highs: list[bytes] = []
+        for low, high in sorted(spans):
+            if self._highs and low <= self._highs[-1]:
+                self._highs[-1] = max(high, self._highs[-1])
+            else:
+                self._lows.append(low)
+                self._highs.append(high)
+
+    def hold(self, path: bytes) -> bool:
+        place = bisect_right(self._lows, path) - 1
+        return place >= 0 and path < self._highs[place]

@@ -7,8 +7,10 @@ import re
 import stat
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
+from indexer.found import FoundFile, FoundFiles, SeenFiles
 from retrieval.errors import ImageError, ImageTooLarge, QueryError
 from retrieval.images import EXTENSIONS, RAW_EXTENSIONS, read_file
 from retrieval.types import clamped_ns, under
@@ -37,24 +39,16 @@ SKIPPED_FOLDERS = frozenset(
     }
 )
 """Folders of systems and tools, in lower case; whatever starts with a dot is skipped too."""
+BY_NAME = attrgetter("name")
 DERIVED = {b".photoslibrary": frozenset({b"resources", b"database", b"private", b"internal"})}
 """Inside a library package of this ending, folders that hold only copies made by its program."""
-
-
-@dataclass(frozen=True, slots=True)
-class FoundFile:
-    """A picture file as the folder lists it; `mtime_ns` fits in 64 bits."""
-
-    path: bytes
-    size: int
-    mtime_ns: int
 
 
 @dataclass(slots=True)
 class Scan:
     """What a walk found. Nothing is known of `unreadable` paths and of files below them."""
 
-    files: list[FoundFile] = field(default_factory=list)
+    files: FoundFiles = field(default_factory=FoundFiles)
     unreadable: list[bytes] = field(default_factory=list)
     """Also links to nowhere, which may have led to a folder on a disk that is away."""
     dangling: list[bytes] = field(default_factory=list)
@@ -86,7 +80,7 @@ def scan(
     raw: bool = False,
     stopped: Callable[[], bool] = lambda: False,
     seen_folders: set[tuple[int, int]] | None = None,
-    seen_files: set[tuple[int, int]] | None = None,
+    seen_files: SeenFiles | None = None,
 ) -> Scan:
     """List the picture files below `root`, in order of their paths.
 
@@ -102,7 +96,7 @@ def scan(
     raw_only = frozenset() if raw else frozenset(os.fsencode(ending) for ending in RAW_EXTENSIONS)
     rules: tuple[_Rules, ...] = (_Rules(root, _excluded(exclude)),) if exclude else ()
     seen_folders = set() if seen_folders is None else seen_folders
-    seen_files = set() if seen_files is None else seen_files
+    seen_files = SeenFiles() if seen_files is None else seen_files
     linked_files: list[bytes] = []
     pending: list[tuple[bytes, tuple[_Rules, ...]]] = [(root, rules)]
     linked_folders: list[tuple[bytes, tuple[_Rules, ...]]] = []
@@ -114,13 +108,13 @@ def scan(
             pending.append(linked_folders.pop())
         folder, rules = pending.pop()
         try:
-            status = os.stat(folder)
-            identity = (status.st_dev, status.st_ino)
+            itself = os.stat(folder)
+            identity = (itself.st_dev, itself.st_ino)
             if identity in seen_folders:
                 continue
             seen_folders.add(identity)
             with os.scandir(folder) as listing:
-                entries = sorted(listing, key=lambda entry: entry.name)
+                entries = sorted(listing, key=BY_NAME, reverse=True)
         except OSError:
             found.unreadable.append(folder)
             continue
@@ -132,18 +126,29 @@ def scan(
             found.notes.append(str(error))
             continue
         below: list[tuple[bytes, tuple[_Rules, ...]]] = []
-        for entry in entries:
+        while entries:
+            entry = entries.pop()  # each remembers what it was asked, and a folder may hold a million
             name = entry.name
             if name.startswith(b"."):
                 continue
             try:
+                dot = name.rfind(b".")
+                ending = name[dot:].lower() if dot >= 0 else b""
+                listed = ending in wanted
+                # Nearly every entry is a picture, and one look at its status tells that it is no folder.
+                status = entry.stat(follow_symlinks=False) if listed else None
+                if status is not None and stat.S_ISREG(status.st_mode):
+                    path = entry.path
+                    if not (rules and _ignored(rules, path)):
+                        seen_files.add(status.st_dev, status.st_ino)
+                        found.files.add(path, status.st_size, clamped_ns(status.st_mtime_ns))
+                    continue
                 if entry.is_dir(follow_symlinks=False):
                     if not _skipped(folder, name) and not _ignored(rules, entry.path, folder=True):
                         below.append((entry.path, rules))
                     continue
-                ending = os.path.splitext(name)[1].lower()
                 if entry.is_symlink():
-                    if ending in wanted:
+                    if listed:
                         if not _ignored(rules, entry.path):
                             linked_files.append(entry.path)
                         continue
@@ -155,23 +160,18 @@ def scan(
                     ):
                         linked_folders.append((entry.path, rules))
                     continue
-                if ending not in wanted and ending != TEXT:
-                    found.raw_skipped += ending in raw_only
+                if ending == TEXT:
+                    status = entry.stat(follow_symlinks=False)
+                    if stat.S_ISREG(status.st_mode) and not _ignored(rules, entry.path):
+                        mtime_ns = clamped_ns(status.st_mtime_ns)
+                        found.texts.append(FoundFile(entry.path, status.st_size, mtime_ns))
                     continue
-                status = entry.stat(follow_symlinks=False)
-                if not stat.S_ISREG(status.st_mode) or _ignored(rules, entry.path):
-                    continue
+                found.raw_skipped += ending in raw_only
             except OSError:
                 found.unreadable.append(entry.path)
-                continue
-            if ending == TEXT:
-                found.texts.append(_file(entry.path, status))
-                continue
-            seen_files.add((status.st_dev, status.st_ino))
-            found.files.append(_file(entry.path, status))
         pending.extend(reversed(below))
     _follow(linked_files, seen_files, found)
-    found.files.sort(key=lambda file: file.path)
+    found.files.sort()
     return found
 
 
@@ -182,7 +182,7 @@ def left_out(roots: Sequence[bytes], exclude: Sequence[str]) -> Callable[[bytes]
     return lambda path: any(low <= path < high and _ignored((rule,), path) for (low, high), rule in spans)
 
 
-def _follow(links: list[bytes], seen: set[tuple[int, int]], found: Scan) -> None:
+def _follow(links: list[bytes], seen: SeenFiles, found: Scan) -> None:
     """Add links to picture files outside the tree; those to files already found add nothing."""
     for path in sorted(links):
         try:
@@ -190,14 +190,9 @@ def _follow(links: list[bytes], seen: set[tuple[int, int]], found: Scan) -> None
         except OSError:
             found.dangling.append(path)
             continue
-        identity = (status.st_dev, status.st_ino)
-        if stat.S_ISREG(status.st_mode) and identity not in seen:
-            seen.add(identity)
-            found.files.append(_file(path, status))
-
-
-def _file(path: bytes, status: os.stat_result) -> FoundFile:
-    return FoundFile(path, status.st_size, clamped_ns(status.st_mtime_ns))
+        if stat.S_ISREG(status.st_mode) and not seen.has(status.st_dev, status.st_ino):
+            seen.add(status.st_dev, status.st_ino)
+            found.files.add(path, status.st_size, clamped_ns(status.st_mtime_ns))
 
 
 def _is_folder(link: bytes, dark: list[bytes]) -> bool:

@@ -188,7 +188,7 @@ def _words(place: Location, reader: Reader) -> Iterator[Finding]:
 
 def _switches(reader: Reader) -> Iterator[Finding]:
     for info in reads.encoders(reader):
-        waiting = len(reads.unembedded(reader, info.id))
+        waiting = reads.count_unembedded(reader, info.id)
         if waiting and not info.active and info.state == "building":
             yield Finding(
                 "model-switch",
@@ -247,7 +247,7 @@ def _files(reader: Reader) -> Iterator[Finding]:
             )
             continue
         gone = changed = 0
-        for row in reads.files_under(reader, root):
+        for row in reads.files_within(reader, [root]):
             if row.missing:
                 continue
             try:

@@ -78,6 +78,12 @@ class Library:
         assert ids.tolist() == sorted(set(ids.tolist()))
         return set(ids.tolist())
 
+    def others(self, where: Filter) -> set[int] | None:
+        found = where.failing()
+        if found is None or self._reader is None:
+            return None
+        return {row[0] for row in self._reader.rows(found[0], **found[1])}
+
     def close(self) -> None:
         if self._reader is not None:
             self._reader.close()
@@ -334,7 +340,11 @@ def test_a_conjunction_is_the_intersection_and_each_part_what_it_says(
     alone = [library.find(Filter(**{name: value})) for name, value in conditions.items()]
     for (name, value), found in zip(conditions.items(), alone, strict=True):
         assert found == {row.id for row in rows if row.id in there and PLAIN[name](row, value)}, name
-    assert library.find(Filter(**conditions)) == there.intersection(*alone)
+    where = Filter(**conditions)
+    assert library.find(where) == there.intersection(*alone)
+    assert library.others(where) in (None, {row.id for row in rows} - there.intersection(*alone))
+    asked = {"camera", "tags", "near"} & conditions.keys()
+    assert (library.others(where) is None) == bool(asked)
 
 
 @PROPERTY
@@ -413,7 +423,8 @@ def test_a_filter_leaves_the_hits_that_pass_it_and_their_match(
         conditions = conditions | {"folder": described.state.location.folder.parent / conditions["folder"]}
     where = Filter(**conditions)
     sql, values = where.sql()
-    passing = set(where.passing(described.state.reader.rows(sql, **values)).tolist())
+    with described.state.snapshot() as reader:
+        passing = set(where.passing(reader.rows(sql, **values)).tolist())
     query = Query.parse(asked, paths=False)
     with pytest.MonkeyPatch.context() as patch:
         for name in ("DEPTH", "SUM_DEPTH", "FOUND"):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from indexer.changes import compare
+from indexer.found import SeenFiles
 from indexer.scan import MAX_IGNORE_FILE, Scan, scan
 from retrieval.db.reads import FileRow
 from retrieval.errors import QueryError
@@ -37,6 +38,13 @@ def walk(folder: Path, **options: object) -> list[str]:
 def test_pictures_of_every_ending_are_listed_in_order(tmp_path: Path) -> None:
     make(tmp_path, "b.JPG", "a.jpeg", "c/d.heic", "c.webp", "notes.txt", "movie.mp4", "noending", "z.avif")
     assert walk(tmp_path) == ["a.jpeg", "b.JPG", "c.webp", "c/d.heic", "z.avif"]
+
+
+def test_folders_and_files_whose_names_begin_alike_come_in_the_order_of_their_paths(tmp_path: Path) -> None:
+    make(tmp_path, "a0.jpg", "a-1.jpg", "a/x.jpg", "a/x/1.jpg", "a.jpg", "a.d/y.jpg", "z.jpg")
+    listed = walk(tmp_path)
+    assert listed == sorted(listed, key=os.fsencode)
+    assert len(listed) == 7
 
 
 def test_hidden_and_system_folders_are_skipped(tmp_path: Path) -> None:
@@ -277,7 +285,7 @@ def test_a_tree_reached_through_two_roots_is_listed_once(tmp_path: Path) -> None
     (tmp_path / "other" / "sub").symlink_to(tmp_path / "tree" / "sub")
     (tmp_path / "alias").symlink_to(tmp_path / "tree")
     folders: set[tuple[int, int]] = set()
-    files: set[tuple[int, int]] = set()
+    files = SeenFiles()
     listed = [
         walk(tmp_path / root, seen_folders=folders, seen_files=files) for root in ("tree", "other", "alias")
     ]

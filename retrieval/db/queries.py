@@ -31,6 +31,10 @@ from retrieval.types import checksum, under
 
 FILE_SOURCES = ("file-name", "file-mtime")
 """Times that belong to a file, not to the picture in it: a copy or a move has its own."""
+SOON_WRITTEN = 1 << 26
+"""Bytes of a database that is made compact whatever that gives back."""
+FREE_SHARE = 0.05
+"""Of a larger one's pages, so many have to be free for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,12 +260,21 @@ class Writer:
                 connection.exec_driver_sql("REINDEX")
 
     def compact(self) -> None:
-        """Give free pages back to the disk, where the database knows how."""
+        """Give free pages back to the disk, where the database knows how.
+
+        That writes the whole file anew, beside the old one. Where a large one has few free pages,
+        these are left for the rows to come.
+        """
         if self._engine.dialect.name != "sqlite":
             return
         with self._translated(), contextlib.closing(self._engine.raw_connection()) as connection:
             cursor = connection.cursor()
-            cursor.execute("VACUUM")
+            size, pages, free = (
+                int(cursor.execute(f"PRAGMA {name}").fetchone()[0])
+                for name in ("page_size", "page_count", "freelist_count")
+            )
+            if size * pages <= SOON_WRITTEN or free >= FREE_SHARE * pages:
+                cursor.execute("VACUUM")
             cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _next_generation(self, connection: Connection, encoder_id: int) -> int:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from retrieval.db.reader import Reader, Row, chunks
 from retrieval.errors import TRANSIENT_REASONS
 from retrieval.types import under
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +41,7 @@ class EncoderInfo:
         return f"{self.cache_key}#texts"
 
 
-@dataclass(frozen=True, slots=True)
-class FileRow:
+class FileRow(NamedTuple):
     """What change detection compares: a known file as it was when last indexed."""
 
     id: int
@@ -208,11 +211,14 @@ def failed_files(reader: Reader, folder: bytes) -> dict[bytes, tuple[int, int, s
 FILE = "SELECT id, path, size, mtime_ns, content_hash, missing_at IS NOT NULL FROM images"
 
 
-def files_under(reader: Reader, folder: bytes) -> list[FileRow]:
-    low, high = under(folder)
-    return [
-        _file(row) for row in reader.rows(f"{FILE} WHERE path >= :low AND path < :high", low=low, high=high)
-    ]
+def files_within(reader: Reader, folders: Iterable[bytes]) -> Iterator[FileRow]:
+    """The files inside any of some folders, each once, in the order of their paths."""
+    end = b""
+    for low, high in sorted(map(under, folders)):
+        if low >= end:  # else it lies inside one that was gone through
+            end = high
+            within = f"{FILE} WHERE path >= :low AND path < :high ORDER BY path"
+            yield from map(_file, reader.stream(within, low=low, high=high))
 
 
 def file_at(reader: Reader, path: bytes) -> FileRow | None:
@@ -232,6 +238,20 @@ def unembedded(reader: Reader, encoder_id: int) -> list[FileRow]:
         e=encoder_id,
     )
     return [_file(row) for row in rows]
+
+
+def count_unembedded(reader: Reader, encoder_id: int, *, standing: bool = True) -> int:
+    """How many visible pictures an encoder has no vector of; `standing` failures count, or are left out."""
+    marks, parameters = next(chunks(TRANSIENT_REASONS))
+    left_out = f"SELECT path FROM failures WHERE reason NOT IN ({marks})"
+    return _count(
+        reader,
+        "SELECT COUNT(*) FROM images WHERE missing_at IS NULL AND NOT EXISTS "
+        "(SELECT 1 FROM embeddings e WHERE e.image_id = images.id AND e.encoder_id = :e)"
+        + ("" if standing else f" AND path NOT IN ({left_out})"),
+        e=encoder_id,
+        **({} if standing else parameters),
+    )
 
 
 def unread(reader: Reader, read_by: str) -> list[FileRow]:
@@ -298,6 +318,24 @@ def vectors(reader: Reader, encoder_id: int, *, after: int = 0) -> Iterator[tupl
         g=after,
     ):
         yield int(image_id), bytes(vector), bytes(aux), int(checksum)
+
+
+def vector_ids(reader: Reader, encoder_id: int) -> NDArray[np.int64]:
+    """The ids of the pictures that have a vector, in order."""
+    return _ids(reader, "SELECT image_id FROM embeddings WHERE encoder_id = :e ORDER BY image_id", encoder_id)
+
+
+def text_vector_ids(reader: Reader, encoder_id: int) -> NDArray[np.int64]:
+    """The ids of the texts that have one, in order."""
+    return _ids(
+        reader, "SELECT text_id FROM text_embeddings WHERE encoder_id = :e ORDER BY text_id", encoder_id
+    )
+
+
+def _ids(reader: Reader, sql: str, encoder_id: int) -> NDArray[np.int64]:
+    import numpy as np
+
+    return np.fromiter((row[0] for row in reader.stream(sql, e=encoder_id)), np.int64)
 
 
 def text_vectors(

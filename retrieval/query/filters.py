@@ -8,7 +8,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -64,14 +64,15 @@ cameras(make, model) AS (
         WHERE i.camera_make = cameras.make AND i.camera_model > cameras.model
     ) FROM cameras WHERE model IS NOT NULL
 )
-SELECT id FROM images WHERE (camera_make, camera_model) IN (
+SELECT id FROM images WHERE missing_at IS NULL AND (camera_make, camera_model) IN (
     SELECT make, model FROM cameras WHERE LOWER(make || ' ' || model) LIKE :camera ESCAPE '!'
 )
-UNION ALL SELECT id FROM images WHERE camera_model IS NULL AND camera_make IN (
+UNION ALL SELECT id FROM images WHERE missing_at IS NULL AND camera_model IS NULL AND camera_make IN (
     SELECT make FROM makes WHERE LOWER(make) LIKE :camera ESCAPE '!'
 )
 UNION ALL SELECT id FROM images
-WHERE camera_make IS NULL AND camera_model >= '' AND LOWER(camera_model) LIKE :camera ESCAPE '!'
+WHERE +missing_at IS NULL AND camera_make IS NULL AND camera_model >= ''
+AND LOWER(camera_model) LIKE :camera ESCAPE '!'
 """
 """A library knows few cameras: each is stepped to in the index on make and model, and only the
 cameras, not the pictures, are held against the text."""
@@ -124,17 +125,12 @@ class Filter:
     def sql(self) -> tuple[str, dict[str, Any]]:
         """A query for the pictures that pass; `passing` tells which of its rows really do."""
         where, values = list[str](), dict[str, Any]()
-        for conditions, parameters in (
-            _in_folder(self.folder),
-            _between(self.after, self.before),
-            _camera(self.camera),
-            _shape(self.orientation),
-            _large(self.min_size),
-            _of_type(self.type),
-            _tagged(self.tags),
-        ):
-            where.extend(conditions)
-            values.update(parameters)
+        for part in self._parts():
+            where.extend(part.passing)
+            values.update(part.values)
+        if self.camera is not None and not self._letters and self == Filter(camera=self.camera):
+            # By itself it names the pictures; to look each up again would take most of the time.
+            return f"SELECT id FROM ({BY_CAMERA})", values
         area = self.area
         if area is not None:
             where.append("latitude >= :south AND latitude <= :north AND longitude IS NOT NULL")
@@ -145,6 +141,32 @@ class Filter:
         hidden = "id NOT IN (SELECT id FROM images WHERE missing_at IS NOT NULL)"
         where.append("+missing_at IS NULL" if self.folder is None else hidden)
         return f"SELECT {', '.join(columns)} FROM images WHERE {' AND '.join(where)}", values
+
+    def failing(self) -> tuple[str, dict[str, Any]] | None:
+        """A query for the other pictures, some of them twice; None where it would cost more than it saves.
+
+        Each condition is asked for by itself, by its own index: few fail what nearly all pass.
+        """
+        if self.near is not None:
+            return None
+        where, values = ["missing_at > 0"], dict[str, Any]()
+        for part in self._parts():
+            if part.passing and not part.failing:
+                return None
+            where.extend(part.failing)
+            values.update(part.values)
+        return " UNION ALL ".join(f"SELECT id FROM images WHERE {one}" for one in where), values
+
+    def _parts(self) -> tuple[_Part, ...]:
+        return (
+            _in_folder(self.folder),
+            _between(self.after, self.before),
+            _camera(self.camera),
+            _shape(self.orientation),
+            _large(self.min_size),
+            _of_type(self.type),
+            _tagged(self.tags),
+        )
 
     def passing(self, rows: Sequence[Sequence[Any]]) -> NDArray[np.int64]:
         """The ids, in order, of those rows of `sql()` that pass what SQL cannot tell exactly."""
@@ -169,71 +191,89 @@ class Filter:
         return self.camera is not None and not self.camera.isascii()
 
 
-_Part = tuple[list[str], dict[str, Any]]
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Conditions on one thing: a picture that passes has all of `passing`, another one of `failing`."""
+
+    passing: Sequence[str] = ()
+    failing: Sequence[str] = ()
+    """Left empty where only what passes can be asked for."""
+    values: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, condition: str, values: dict[str, Any] | None = None) -> _Part:
+        """A condition that no picture leaves open."""
+        return cls([condition], [f"NOT {condition}"], values or {})
 
 
 def _in_folder(folder: str | os.PathLike[str] | None) -> _Part:
     if folder is None:
-        return [], {}
+        return _Part()
     if not os.fspath(folder):
         raise QueryError("The name of the folder is empty. For this folder: --in .")
     path = os.fsencode(os.path.abspath(os.path.expanduser(folder)))
     low, high = under(path)
-    return ["(path = :folder OR (path >= :low AND path < :high))"], {"folder": path, "low": low, "high": high}
+    return _Part(
+        ["(path = :folder OR (path >= :low AND path < :high))"],
+        ["path < :low AND path <> :folder", "path >= :high"],
+        {"folder": path, "low": low, "high": high},
+    )
 
 
 def _between(after: str | dt.date | None, before: str | dt.date | None) -> _Part:
-    where, values = list[str](), dict[str, Any]()
+    where, other, values = list[str](), list[str](), dict[str, Any]()
     if after is not None:
         where.append("taken_at >= :after")
+        other.append("taken_at < :after")
         values["after"] = moment(after)
     if before is not None:
         where.append("taken_at < :before")
+        other.append("taken_at >= :before")
         values["before"] = moment(before)
     if len(values) == 2 and values["after"] >= values["before"]:
         raise QueryError(
             f"No time is both from {values['after']} on and before {values['before']}. "
             "For the whole of 2023: --after 2023 --before 2024"
         )
-    return where, values
+    return _Part(where, [*other, "taken_at IS NULL"] if where else [], values)
 
 
 def _camera(camera: str | None) -> _Part:
     if camera is None:
-        return [], {}
+        return _Part()
     # SQLite's LOWER knows ASCII only: of other letters `passing` decides.
     text = re.sub(r"([!%_])", r"!\1", _plain(camera, "camera").lower())
     values = {"camera": "%" + re.sub(r"[^\x00-\x7f]+", "%", text) + "%"}
-    return [f"id IN ({BY_CAMERA})"], values
+    return _Part([f"id IN ({BY_CAMERA})"], values=values)
 
 
 def _shape(orientation: str | None) -> _Part:
     if orientation is None:
-        return [], {}
+        return _Part()
     known = ORIENTATIONS.get(orientation.strip().lower())
     if known is None:
         raise QueryError(
             f"{_quoted(orientation)} is not an orientation. There are: {', '.join(ORIENTATIONS)}"
         )
-    return [f"({known})"], {}
+    return _Part.of(f"({known})")
 
 
 def _large(size: str | int | tuple[int, int] | None) -> _Part:
     if size is None:
-        return [], {}
+        return _Part()
     text = "x".join(map(str, size)) if isinstance(size, tuple) else str(size)
     found = re.fullmatch(r"(\d{1,9})(?:\s*[x×*]\s*(\d{1,9}))?(?:\s*px)?", text.strip(), re.I | re.A)
     if found and int(found[1]) and (found[2] is None or int(found[2])):
         sides = sorted(int(side) for side in found.groups() if side)
         if len(sides) == 1:
-            return ["(width >= :long OR height >= :long)"], {"long": sides[0]}
-        return (
-            ["((width >= :long AND height >= :short) OR (width >= :short AND height >= :long))"],
+            return _Part.of("(width >= :long OR height >= :long)", {"long": sides[0]})
+        return _Part.of(
+            "((width >= :long AND height >= :short) OR (width >= :short AND height >= :long))",
             {"short": sides[0], "long": sides[1]},
         )
     found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,6})?)\s*mp(?:ix(?:el)?)?", text.strip(), re.I | re.A)
     if found and 0 < float(found[1]) * 1e6 < MAX_PIXELS:
-        return ["width * height >= :pixels"], {"pixels": round(float(found[1]) * 1e6)}
+        return _Part.of("(width * height >= :pixels)", {"pixels": round(float(found[1]) * 1e6)})
     raise QueryError(
         f"{_quoted(text)} is not a size. Write the longer side, both sides or megapixels: "
         "--min-size 1000, --min-size 1920x1080, --min-size 12MP"
@@ -242,7 +282,7 @@ def _large(size: str | int | tuple[int, int] | None) -> _Part:
 
 def _of_type(types: str | None) -> _Part:
     if types is None:
-        return [], {}
+        return _Part()
     kinds = list[str]()
     for name in types.split(","):
         plain = name.strip().lower().removeprefix("image/").removeprefix(".")
@@ -254,7 +294,10 @@ def _of_type(types: str | None) -> _Part:
             )
         kinds.append(_NAMES[plain])
     values = {f"type{number}": kind for number, kind in enumerate(dict.fromkeys(kinds))}
-    return [f"format IN ({', '.join(f':{name}' for name in values)})"], values
+    named = ", ".join(f":{name}" for name in values)
+    # Below and above one kind an index steps over it; of several, all entries are gone through.
+    others = ["format < :type0", "format > :type0"] if len(values) == 1 else [f"NOT format IN ({named})"]
+    return _Part([f"format IN ({named})"], others, values)
 
 
 def _tagged(tags: Sequence[str]) -> _Part:
@@ -277,7 +320,7 @@ def _tagged(tags: Sequence[str]) -> _Part:
             "WHERE known.tag IS NOT NULL) SELECT image_id FROM image_tags WHERE kept = TRUE AND "
             f"tag IN (SELECT tag FROM known WHERE LOWER(tag) IN ({', '.join(f':{name}' for name in names)})))"
         )
-    return where, values
+    return _Part(where, values=values)
 
 
 def _quoted(text: str) -> str:
