@@ -1,28 +1,22 @@
-"""Exporting open_clip models once into the cache, and choosing what runs them for indexing."""
+"""Exporting open_clip models once into the cache, and opening them for indexing."""
 
 from __future__ import annotations
 
+import os
 import platform
 import tempfile
-import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from retrieval.encoders import exports, known
-from retrieval.types import Prepared
+from indexer import runtimes
+from retrieval.encoders import exports, known, trials
+from retrieval.errors import ModelUnavailable
 
 if TYPE_CHECKING:
-    from retrieval.encoders.onnx import OnnxEncoder
     from retrieval.encoders.open_clip import OpenClipEncoder
+    from retrieval.evaluate.labels import Labels
     from retrieval.protocols import Encoder, Progress
 
-PARITY = 0.9999
-TRIAL_SECONDS = 1.5
-# A runtime has to be this much quicker than ONNX Runtime to be worth loading torch for.
-CLEARLY_FASTER = 1.05
 TRIAL_TEXTS = (
     "a photo of a dog",
     "two children building a sandcastle on the beach at sunset",
@@ -37,74 +31,103 @@ def export(spec: str, progress: Progress | None = None) -> Path:
     A model that cannot be exported, or whose exported towers differ from torch, gets a folder
     that says so and goes on running by torch.
     """
-    return _export(spec, progress)[0].folder
+    return make_export(spec, progress)[0].folder
 
 
 def encoder_for_indexing(spec: str, progress: Progress | None = None) -> Encoder:
-    """The fastest way to run a model on this machine; exports it on first use.
+    """The fastest way to run a model on this machine; exports and tries it on first use.
 
     A family that is not open_clip's is simply loaded. Where the cache cannot be written,
-    torch runs the model, and the encoder's `note` says why.
+    torch runs the model, and the encoder's `note` says why. An int8 model has to be there:
+    it is made by `pull`, which measures it.
     """
     from retrieval.registry import load_encoder
 
-    if not _is_open_clip(spec):
+    if not is_open_clip(spec):
         return load_encoder(spec)
-    found = exports.find_export(exports.parse_spec(spec))
+    name = exports.parse_spec(spec)
+    found = exports.find_export(name)
+    if name.int8 and (found is None or found.problem is not None):
+        return load_encoder(spec)  # which says why not
     encoder: OpenClipEncoder | None = None
     if found is None:
         try:
-            found, encoder = _export(spec, progress)
+            found, encoder = make_export(spec, progress)
         except OSError as error:
             encoder = _load_torch(spec)
             encoder.note = f"{spec} runs by torch: its export could not be written ({error})"
             return encoder
-    onnx_speed, torch_speed = found.speeds.get("onnx", 0.0), found.speeds.get("torch", 0.0)
-    if found.problem is None and torch_speed <= CLEARLY_FASTER * onnx_speed:
-        return load_encoder(spec)
+    if found.problem is None:
+        return runtimes.fastest(found, progress or _nobody, torch=encoder)
     if encoder is None:
         encoder = _load_torch(spec)
-    encoder.note = found.problem or (
-        f"{spec} runs by torch: {torch_speed:.1f} images a second, against {onnx_speed:.1f} by ONNX Runtime"
-    )
+    encoder.note = found.problem
     return encoder
 
 
-def pull(spec: str, progress: Progress | None = None) -> str:
-    """Fetch a model and export it; gives one line about what is here now.
+def pull(
+    spec: str,
+    progress: Progress | None = None,
+    *,
+    photos: str | os.PathLike[str] | None = None,
+    labels: Labels | None = None,
+    untested: bool = False,
+) -> str:
+    """Fetch a model, export it, and try what runs it best here; gives one line about what is here now.
 
-    An export that is damaged is made anew. Built-in models convert their weights.
+    An export that is damaged is made anew. Built-in models convert their weights. An int8
+    model is made from its original and measured against it, with the pictures of the folder
+    `photos` or with `labels`, unless it may stay `untested`.
     """
-    spec = known.ALIASES.get(spec, spec)
-    if not _is_open_clip(spec):
+    spec = known.spec_of(spec)
+    if not is_open_clip(spec):
         from retrieval.registry import load_encoder
 
         encoder = load_encoder(spec)
         encoder.encode_texts(["a photo"])
         return f"{spec} is built in and ready."
     name = exports.parse_spec(spec)
+    if name.int8:
+        from indexer.int8 import pull_int8
+
+        return pull_int8(name, progress or _nobody, photos=photos, labels=labels, untested=untested)
+    if photos is not None or labels is not None or untested:
+        raise ModelUnavailable(
+            f"Only int8 models are measured first: search models pull {name.spec}{exports.INT8}"
+        )
     found = exports.find_export(name)
+    loaded: OpenClipEncoder | None = None
     if found is None or found.damages():
-        found = _export(spec, progress)[0]
-    speed = max(found.speeds.values(), default=0.0)
+        found, loaded = make_export(spec, progress)
     if found.problem is not None:
         return f"{name.spec} is here and runs by torch: {found.problem}"
-    return f"{name.spec} is here and exported: about {speed:.0f} images a second on this machine."
+    # One that has just been made has just been tried.
+    outcomes = runtimes.try_runtimes(found, progress or _nobody, torch=loaded, again=loaded is None)
+    best = trials.choose(outcomes)
+    return (
+        f"{name.spec} is here and exported: about {outcomes[best].speed:.0f} images a second "
+        f"by {trials.NAMES[best]} on this machine."
+    )
 
 
-def _is_open_clip(spec: str) -> bool:
+def _nobody(step: str, figures: dict[str, Any]) -> None:
+    """Takes reports that nobody asked for."""
+
+
+def is_open_clip(spec: str) -> bool:
     from retrieval.registry import ENCODERS
 
     return ENCODERS.get(spec.partition(":")[0], "").endswith(":load_open_clip")
 
 
-def _load_torch(spec: str, device: str | None = None) -> OpenClipEncoder:
+def _load_torch(spec: str) -> OpenClipEncoder:
     from retrieval.encoders.open_clip import OpenClipEncoder
 
-    return OpenClipEncoder(spec, device=device)
+    return OpenClipEncoder(spec)
 
 
-def _export(spec: str, progress: Progress | None) -> tuple[exports.Export, OpenClipEncoder]:
+def make_export(spec: str, progress: Progress | None = None) -> tuple[exports.Export, OpenClipEncoder]:
+    """Export a model anew; gives the export, and the model as torch has loaded it for that."""
     from retrieval.encoders.onnx import runtime_version
     from retrieval.encoders.open_clip import versions
 
@@ -131,7 +154,7 @@ def _export(spec: str, progress: Progress | None) -> tuple[exports.Export, OpenC
         manifest |= _write_towers(encoder, folder)
         if "problem" not in manifest:
             tell("model-checking", spec=name.spec)
-            manifest |= _try(encoder, exports.Export(folder, manifest))
+            manifest |= _compare(encoder, exports.Export(folder, manifest))
         if "problem" in manifest:
             for path in folder.iterdir():
                 path.unlink()
@@ -139,7 +162,12 @@ def _export(spec: str, progress: Progress | None) -> tuple[exports.Export, OpenC
     made = exports.read_export(target)
     if made is None:
         raise OSError(f"{target} was removed while it was being written")
-    tell("model-ready", spec=name.spec, problem=made.problem, images_per_second=made.speeds)
+    speeds: dict[str, float] = {}
+    if made.problem is None:
+        # torch is loaded, so its figure costs nothing more.
+        outcomes = runtimes.try_runtimes(made, progress or _nobody, torch=encoder, again=True)
+        speeds = {name: outcome.speed for name, outcome in outcomes.items() if outcome.speed}
+    tell("model-ready", spec=name.spec, problem=made.problem, images_per_second=speeds)
     return made, encoder
 
 
@@ -163,44 +191,22 @@ def _write_towers(encoder: OpenClipEncoder, folder: Path) -> dict[str, Any]:
     return {}
 
 
-def _try(encoder: OpenClipEncoder, made: exports.Export) -> dict[str, Any]:
-    """Compare both runtimes on random pictures and a few texts, then time them."""
+def _compare(encoder: OpenClipEncoder, made: exports.Export) -> dict[str, Any]:
+    """Compare the export with torch on random pictures and a few texts."""
     from retrieval.encoders.onnx import OnnxEncoder
 
     rival = OnnxEncoder(made)
-    batch = _random_pictures(encoder, 3)
+    batch = runtimes.random_pictures(encoder, runtimes.PICTURES)
     parity = {
-        "image": _agreement(encoder.encode_prepared(batch).vectors, rival.encode_prepared(batch).vectors),
-        "text": _agreement(encoder.encode_texts(TRIAL_TEXTS), rival.encode_texts(TRIAL_TEXTS)),
+        "image": runtimes.agreement(
+            encoder.encode_prepared(batch).vectors, rival.encode_prepared(batch).vectors
+        ),
+        "text": runtimes.agreement(encoder.encode_texts(TRIAL_TEXTS), rival.encode_texts(TRIAL_TEXTS)),
     }
-    if not min(parity.values()) >= PARITY:
+    if not min(parity.values()) >= runtimes.PARITY:
         worst = min(parity, key=lambda tower: parity[tower])
         return {
             "parity": parity,
             "problem": f"its exported {worst} tower differs from torch (cosine {parity[worst]:.5f})",
         }
-    speeds = {runtime.runtime: round(_images_per_second(runtime), 2) for runtime in (encoder, rival)}
-    return {"parity": parity, "images_per_second": speeds}
-
-
-def _agreement(ours: Any, theirs: Any) -> float:
-    return float(np.sum(ours * theirs, axis=1).min())
-
-
-def _random_pictures(encoder: OpenClipEncoder | OnnxEncoder, count: int) -> list[Prepared]:
-    draw = np.random.default_rng(0)
-    size = encoder.preparer
-    shape = (1, getattr(size, "height"), getattr(size, "width"), 3)  # noqa: B009
-    return [Prepared(draw.integers(0, 256, shape, dtype=np.uint8)) for _ in range(count)]
-
-
-def _images_per_second(encoder: OpenClipEncoder | OnnxEncoder) -> float:
-    """A short trial, with as many batches at once as indexing would run."""
-    batch = _random_pictures(encoder, encoder.batch_size)
-    with ThreadPoolExecutor(encoder.parallel) as pool:
-        list(pool.map(encoder.encode_prepared, [batch] * encoder.parallel))
-        done, start = 0, time.perf_counter()
-        while (passed := time.perf_counter() - start) < TRIAL_SECONDS:
-            list(pool.map(encoder.encode_prepared, [batch] * encoder.parallel))
-            done += len(batch) * encoder.parallel
-    return done / passed
+    return {"parity": parity}

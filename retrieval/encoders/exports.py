@@ -8,6 +8,7 @@
 
 A model that cannot be exported has a manifest alone, with `problem` saying why, so that it is
 not tried again by every run. A whole folder appears by one rename; it can be deleted any time.
+An int8 model has a folder of its own, made from the one of its original.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import json
 import os
 import re
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 MANIFEST = "manifest.json"
 CHECKPOINTS = (".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".npz")
+INT8 = "@int8"
+"""How the spec of a model ends whose image tower counts in 8-bit numbers."""
 STALE_SECONDS = 86_400
 RENAMES = 100
 # What systems say when a rename meets a folder with something in it.
@@ -47,6 +50,12 @@ class ModelName:
     kind: Literal["tag", "file", "hub", "folder"]
     arch: str
     source: str
+    int8: bool = False
+
+    @property
+    def original(self) -> ModelName:
+        """The model that this one is made from: itself, unless it is an int8 one."""
+        return replace(self, spec=self.spec.removesuffix(INT8), int8=False) if self.int8 else self
 
     @property
     def slug(self) -> str:
@@ -57,6 +66,9 @@ class ModelName:
 
 def parse_spec(spec: str) -> ModelName:
     """Take a spec apart, with paths made absolute; says nothing about whether the model exists."""
+    if spec.endswith(INT8) and not spec.removesuffix(INT8).endswith(INT8):
+        original = parse_spec(spec.removesuffix(INT8))
+        return replace(original, spec=f"{original.spec}{INT8}", int8=True)
     family, _, rest = spec.partition(":")
     if family == "hf-hub" and re.fullmatch(r"[\w.-]+/[\w.-]+", rest):
         return ModelName(spec, "hub", "", rest)
@@ -96,9 +108,10 @@ class Export:
         return self.manifest.get("problem")
 
     @property
-    def speeds(self) -> dict[str, float]:
-        """Images a second on this machine, by runtime."""
-        return dict(self.manifest.get("images_per_second", {}))
+    def weights(self) -> int:
+        """Bytes of the image tower, which a runtime holds at least once."""
+        files = self.manifest["files"]
+        return sum(facts["size"] for name, facts in files.items() if name.startswith("image."))
 
     def whole(self) -> bool:
         """Whether every file is there at its full size."""

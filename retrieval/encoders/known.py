@@ -104,6 +104,13 @@ KNOWN = (
 ALIASES = {model.name: model.spec for model in KNOWN}
 
 
+def spec_of(name: str) -> str:
+    """The spec that a short name stands for, also with an ending such as @int8; else what was given."""
+    short, mark, ending = name.partition("@")
+    spec = ALIASES.get(short.lower().replace("_", "-"))
+    return name if spec is None else f"{spec}{mark}{ending}"
+
+
 def spec_of_repo(repo: str) -> str:
     """The spec that a repository of the hub is best known by."""
     return next((model.spec for model in KNOWN if model.repo == repo), f"hf-hub:{repo}")

@@ -13,7 +13,7 @@ from retrieval.encoders import calibration, exports
 from retrieval.encoders.clip_tokens import load_tokenizer
 from retrieval.encoders.geometry import ClipPreparer
 from retrieval.encoders.regions import Box, slide
-from retrieval.errors import CacheCorrupt, MissingDependency
+from retrieval.errors import CacheCorrupt, MissingDependency, ModelUnavailable
 from retrieval.types import Encoded
 
 if TYPE_CHECKING:
@@ -39,6 +39,13 @@ def load_open_clip(spec: str) -> Encoder:
     export = exports.find_export(name)
     if export is not None and export.problem is None:
         return OnnxEncoder(export)
+    if name.int8:
+        raise ModelUnavailable(
+            f"{name.spec} is not used: {export.problem}"
+            if export is not None and export.problem is not None
+            else f"{name.spec} is not on this machine. Make it, measured on pictures of yours: "
+            f"search models pull {name.spec} --photos FOLDER"
+        )
     try:
         from retrieval.encoders.open_clip import OpenClipEncoder
     except ImportError as error:
@@ -84,10 +91,7 @@ class OnnxEncoder:
     def encode_prepared(self, batch: Sequence[Prepared]) -> Encoded:
         if not batch:
             return Encoded(np.zeros((0, self.dim), dtype=np.float32))
-        with self._lock:
-            session = self._image_session
-        pixels = np.concatenate([item.pixels for item in batch])
-        return Encoded(cast("Vectors", session.run(None, {"pixels": pixels})[0]))
+        return Encoded(self._look(np.concatenate([item.pixels for item in batch])))
 
     def encode_images(self, images: Sequence[Image.Image]) -> Vectors:
         parts = [np.zeros((0, self.dim), dtype=np.float32)]
@@ -115,6 +119,12 @@ class OnnxEncoder:
         self, scores: NDArray[np.float32], sample: NDArray[np.float32], *, pair: Pair = "text-image"
     ) -> NDArray[np.float32]:
         return calibration.match(scores, sample, self.family, pair=pair)
+
+    def _look(self, pixels: NDArray[np.uint8]) -> Vectors:
+        """What the image tower gives; another runtime takes its place here."""
+        with self._lock:
+            session = self._image_session
+        return cast("Vectors", session.run(None, {"pixels": pixels})[0])
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
