@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -94,7 +94,7 @@ class _Line:
 
     def run(self) -> None:
         counts, changes = self.counts, self.changes
-        counts.unchanged = len(changes.unchanged) + len(changes.returned)
+        counts.unchanged = changes.unchanged + len(changes.returned)
         counts.failed = len(changes.known_bad)
         self.batch.refreshed += [(row.id, {"missing_at": None}) for row in changes.returned]
         self.batch.healed += changes.healed
@@ -149,7 +149,14 @@ class _Line:
         self.progress("encode", {"total": self.total, "done": self.done})
         self.committed_at = time.monotonic()
         with (
-            Loader(self.encoder.preparer, workers=self.workers, memory=self.memory, known=known) as loader,
+            Loader(
+                self.encoder.preparer,
+                workers=self.workers,
+                memory=self.memory,
+                known=known,
+                # Two batches wait, so that a device that takes large ones never does.
+                look_ahead=max(16 + 4 * self.workers, 2 * self.encoder.batch_size),
+            ) as loader,
             ThreadPoolExecutor(self.encoder.parallel, "encode") as pool,
         ):
             for items, encoded in self._encoded(loader.load(tasks), pool):
@@ -259,7 +266,7 @@ class _Line:
             self.counts.moved += 1
             self._refresh(row, item)
             if not any(embedded for source, embedded in rows if source.id == row.id):
-                self._read_again(item, replace(row, path=item.path, size=item.size, mtime_ns=item.mtime_ns))
+                self._read_again(item, row._replace(path=item.path, size=item.size, mtime_ns=item.mtime_ns))
             return
         source = next((source for source, embedded in rows if embedded), None)
         if source is None:

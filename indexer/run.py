@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from indexer.changes import Changes, compare
+from indexer.found import SeenFiles
 from indexer.report import IndexReport
 from indexer.scan import Scan, left_out, scan
 from retrieval import config, registry
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from indexer.embed import Counts
     from indexer.texts import SidecarChanges, TextCounts
     from retrieval.catalog import Catalog
-    from retrieval.db.reads import EncoderInfo, FileRow
+    from retrieval.db.reads import EncoderInfo
     from retrieval.protocols import Encoder, Progress
 
 PathLike = str | os.PathLike[str]
@@ -86,16 +87,13 @@ def index_folder(
             return _report(started, target.key if target else None, interrupted=True)
         changes = _compare(found, roots, reader, retry=retry, exclude=exclude)
         beside = _beside(found, roots, reader, exclude)
-        waiting = reads.unembedded(reader, target.id) if reader and target else []
-        if reader and waiting and not retry:
-            standing = reads.standing_failures(reader)
-            waiting = [row for row in waiting if row.path not in standing]
+        waiting = reads.count_unembedded(reader, target.id, standing=retry) if reader and target else 0
         mute = reads.texts_waiting(reader, target.id) if reader and target else 0
         unseen = bool(reader and read_by and reads.unread(reader, read_by))
         new_roots = set(roots) - set(reads.roots(reader) if reader else ())
         fresh = target is not None and _cache_is_fresh(location, target)
         failures = _failures(reader, roots) if reader else ()
-        to_embed = len(waiting) if target else reads.counts(reader)["images"] if reader else 0
+        to_embed = waiting if target else reads.counts(reader)["images"] if reader else 0
         if dry_run and to_embed:
             tell("note", {"text": f"{to_embed} pictures of the catalog would be embedded with {spec}."})
         if dry_run and beside is not None and beside.pending:
@@ -111,13 +109,15 @@ def index_folder(
         return _report(started, target.key if target else None, planned=changes, failures=failures)
 
     from indexer.embed import embed
+    from indexer.means import means_for
     from indexer.texts import TextCounts, bring_texts
     from retrieval.db.queries import Writer
     from retrieval.models import remember_speed
 
     spec, encoder = _load(spec, given, target, tell)
-    workers = config.cores() if workers is None else max(1, workers)
-    memory = config.default_memory() if memory is None else memory
+    means = means_for(encoder, workers=workers, memory=memory)
+    if means.note:
+        tell("note", {"text": means.note})
     with Writer(location) as writer:
         writer.add_roots(roots)
         encoder_id = writer.add_encoder(key=encoder.id, spec=spec, dim=encoder.dim)
@@ -127,8 +127,8 @@ def index_folder(
             encoder,
             encoder_id,
             changes,
-            workers=workers,
-            memory=memory,
+            workers=means.workers,
+            memory=means.memory,
             progress=tell,
             stopped=halt,
         )
@@ -141,8 +141,8 @@ def index_folder(
                 encoder_id,
                 beside,
                 read_by=read_by,
-                workers=workers,
-                memory=memory,
+                workers=means.workers,
+                memory=means.memory,
                 progress=tell,
                 stopped=halt,
             )
@@ -281,7 +281,7 @@ def _scan(
     whole = Scan()
     walked: list[bytes] = []
     folders: set[tuple[int, int]] = set()
-    files: set[tuple[int, int]] = set()
+    files = SeenFiles()
     for root in sorted(roots, key=lambda path: (os.path.realpath(path) != path, path)):
         name = os.fsdecode(root)
         tell("scan", {"path": name})
@@ -319,13 +319,13 @@ def _scan(
             whole.unreadable.append(root)  # nothing of it was looked at
         walked.append(root)
         whole.unreadable += found.unreadable + found.dangling
-        whole.files += found.files
+        whole.files.extend(found.files)
         whole.texts += found.texts
-    whole.files.sort(key=lambda file: file.path)
+    whole.files.sort()
     for root in reads.roots(reader) if reader else ():
         inside = any(low <= root < high for low, high in map(under, walked)) and root not in walked
         low, high = under(root)
-        if inside and not any(low <= file.path < high for file in whole.files):
+        if inside and not whole.files.any_between(low, high):
             # Asked for by itself once, and not met on this walk: hidden, excluded, or its disk is away.
             whole.unreadable.append(root)
     return whole, walked
@@ -334,13 +334,12 @@ def _scan(
 def _compare(
     found: Scan, roots: Sequence[bytes], reader: Reader | None, *, retry: bool, exclude: Sequence[str]
 ) -> Changes:
-    rows: dict[bytes, FileRow] = {}
     failed: dict[bytes, tuple[int, int, str]] = {}
     for root in roots if reader else ():
         assert reader is not None
-        rows.update((row.path, row) for row in reads.files_under(reader, root))
         failed.update(reads.failed_files(reader, root))
-    return compare(found, rows.values(), failed, retry=retry, left_out=left_out(roots, exclude))
+    rows = reads.files_within(reader, roots) if reader else ()
+    return compare(found, rows, failed, retry=retry, left_out=left_out(roots, exclude))
 
 
 def _beside(
@@ -399,7 +398,7 @@ def _report(
         figures.update(
             added=len(planned.new),
             updated=len(planned.changed),
-            unchanged=len(planned.unchanged) + len(planned.returned),
+            unchanged=planned.unchanged + len(planned.returned),
             missing=len(planned.gone),
             failed=len(planned.known_bad),
         )

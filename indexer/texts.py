@@ -17,7 +17,8 @@ from retrieval.errors import ImageError, ImageTooLarge
 from retrieval.types import under
 
 if TYPE_CHECKING:
-    from indexer.scan import FoundFile, Scan
+    from indexer.found import FoundFile
+    from indexer.scan import Scan
     from retrieval.config import Location
     from retrieval.db.queries import Writer
     from retrieval.db.reader import Reader
@@ -155,7 +156,12 @@ def write_sidecars(reader: Reader, writer: Writer, changes: SidecarChanges) -> i
 
 def _pairs(scan: Scan) -> list[tuple[FoundFile, bytes]]:
     """Each text file with the one picture that it belongs to by its name."""
-    pictures = {file.path for file in scan.files}
+    if not scan.texts:
+        return []
+    # Of many pictures, few have texts in their folder: only those are held against them.
+    separator = os.fsencode(os.sep)
+    folders = {file.path.rpartition(separator)[0] for file in scan.texts}
+    pictures = {path for path in scan.files.paths() if path.rpartition(separator)[0] in folders}
     stems: dict[bytes, list[bytes]] = {}
     for path in pictures:
         stems.setdefault(os.path.splitext(path)[0], []).append(path)

@@ -17,12 +17,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import math
 import os
 import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+from retrieval import container
 
 APP = "picture-search"
 
@@ -45,6 +49,8 @@ COMMIT_SECONDS = 5.0
 FILE_SECONDS = 10.0
 MAX_FILE_BYTES = 512 << 20
 HUB_SECONDS = 2.0
+LEAST_MEMORY = 64 << 20
+"""What pictures in flight get where hardly anything is free: enough for one of 12 megapixels."""
 
 
 def default_catalog() -> str:
@@ -125,22 +131,48 @@ def digest(text: str) -> str:
 
 
 def cores() -> int:
-    """The CPU cores this process may use."""
+    """The CPU cores this process may use: those it is bound to, and no more than its container pays for."""
     if hasattr(os, "sched_getaffinity"):
-        return max(1, len(os.sched_getaffinity(0)))
-    return max(1, os.cpu_count() or 1)
+        bound = len(os.sched_getaffinity(0))
+    else:
+        bound = os.cpu_count() or 1
+    allowed = container.processors()
+    return max(1, bound if allowed is None else min(bound, math.ceil(allowed)))
 
 
 def default_memory() -> int:
-    """Bytes that pictures in flight may take: a quarter of RAM, at most 2 GB."""
-    return min(2 << 30, max(256 << 20, _ram() // 4))
+    """Bytes that pictures in flight may take: a quarter of RAM, and at most half of what is free.
+
+    At least 256 MB where that is free, at most 2 GB.
+    """
+    usual = min(2 << 30, max(256 << 20, _ram() // 4))
+    free = free_memory()
+    return usual if free is None else max(LEAST_MEMORY, min(usual, free // 2))
+
+
+def free_memory() -> int | None:
+    """Bytes that could be taken now without swapping; None where the machine does not say.
+
+    What is left of a container's own limit counts too; what files hold in memory can be given up.
+    """
+    found: list[int] = []
+    with contextlib.suppress(OSError, ValueError):
+        left = container.memory_left()
+        found += [] if left is None else [left]
+    with contextlib.suppress(OSError, ValueError):
+        for line in (container.ROOT / "proc/meminfo").read_text("ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                found.append(int(line.split()[1]) << 10)
+    return min(found, default=None)
 
 
 def _ram() -> int:
+    limit = container.memory_limit()
     try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        built_in = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
-        return 8 << 30
+        built_in = 8 << 30
+    return built_in if limit is None else min(built_in, limit)
 
 
 def _platform_dir(kind: str) -> Path:
