@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import machine
+from outcomes import Results
 
 if TYPE_CHECKING:
     from retrieval import Catalog
@@ -40,6 +41,7 @@ MORE_EXACT = (
     "..., perhaps a <name> after a thing",
 )
 SILENT = "that it does not know"
+IDLE = "with nothing to do"
 HEAD = ["run", "pictures", "seconds", "pictures/s"]
 
 
@@ -55,6 +57,11 @@ def main() -> None:
     options = parser.parse_args()
     count = options.pictures or (500 if options.quick else 2_000)
     machine.title(f"The built-in describer, with the model '{MODEL}'")
+    with Results("describe", "Describing", command="python benchmarks/describe.py") as results:
+        measure(options, count, results)
+
+
+def measure(options: argparse.Namespace, count: int, results: Results) -> None:
     if options.dev is not None:
         right = {} if options.right is None else json.loads(options.right.read_text(encoding="utf-8"))
         rows, misses = machine.apart(judge, options.dev, right)
@@ -63,7 +70,16 @@ def main() -> None:
             print(miss)
     with machine.workplace() as folder:
         machine.apart(machine.fill_catalog, folder / "catalog", MODEL, count)
-        machine.table(HEAD, machine.apart(hurry, folder / "catalog"))
+        taken = machine.apart(hurry, folder / "catalog")
+    rows = [
+        [label, f"{done:,}", f"{seconds:.2f}", f"{done / seconds:,.0f}"]
+        for label, (done, seconds) in taken.items()
+    ]
+    machine.table(HEAD, rows)
+    speeds = {label: done / seconds for label, (done, seconds) in taken.items() if label != IDLE}
+    for label, speed in speeds.items():
+        results.judge(label, speed, unit="pictures/s")
+    results.bars("Descriptions by the built-in describer", speeds, unit="pictures/s")
 
 
 def judge(dev: Path, right: dict[str, list[str]]) -> tuple[list[list[str]], list[str]]:
@@ -140,7 +156,8 @@ def truths() -> dict[str, set[str]]:
     }
 
 
-def hurry(place: Path) -> list[list[str]]:
+def hurry(place: Path) -> dict[str, tuple[int, float]]:
+    """How many pictures each run described, and in how many seconds."""
     from retrieval import Catalog
 
     runs: dict[str, dict[str, Any]] = {
@@ -152,17 +169,16 @@ def hurry(place: Path) -> list[list[str]]:
             "candidates": 3,
             "matcher": "encoder",
         },
-        "with nothing to do": {"style": "alt"},
+        IDLE: {"style": "alt"},
     }
-    rows = []
+    taken = {}
     for label, more in runs.items():
         with Catalog(place) as catalog:
             if more:
                 catalog.tags.update()
             report = catalog.describe_library(captioner="describer", **more)
-        done = report.described + report.unchanged
-        rows.append([label, f"{done:,}", f"{report.seconds:.2f}", f"{done / report.seconds:,.0f}"])
-    return rows
+        taken[label] = report.described + report.unchanged, report.seconds
+    return taken
 
 
 if __name__ == "__main__":

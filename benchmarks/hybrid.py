@@ -19,12 +19,14 @@ from statistics import median
 from unittest import mock
 
 import machine
+from outcomes import Results
 
 # As the command line has it: a second thread would spin after every product of vectors, and take its
 # core from what comes next.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 BUDGET_MS = 15.0
+JUDGED_FROM = 100_000
 QUERIES = {
     "a word of no picture": "zeppelin",
     "a rare word": "trondheim",
@@ -50,13 +52,30 @@ def main() -> None:
     machine.title(f"Queries with and without words, {count:,} pictures: median of {rounds}, in turns")
     with machine.workplace() as folder:
         machine.apart(fill, folder / "catalog", count)
-        rows = ask(folder / "catalog", rounds, judged=count >= 100_000)
-    machine.table(
-        ["query", "without ms", "with ms", "ratio", "adds ms", "1,000 candidates ms", "budget", ""], rows
-    )
+        taken = ask(folder / "catalog", rounds)
+    rows = [
+        [
+            label,
+            f"{without:.1f}",
+            f"{full:.1f}",
+            f"{full / without:.2f}",
+            f"{full - without:.1f}",
+            f"{own:.1f}",
+        ]
+        for label, (without, full, own) in taken.items()
+    ]
+    machine.table(["query", "without ms", "with ms", "ratio", "adds ms", "1,000 candidates ms"], rows)
+    with Results("hybrid", "Words around pictures", command="python benchmarks/hybrid.py") as results:
+        results.note("images", f"{count:,}")
+        for label, (without, full, _) in taken.items():
+            bound = BUDGET_MS if count >= JUDGED_FROM else None
+            results.judge(f"{label}: words add", full - without, at_most=bound, unit="ms")
+        both = {label: {"without": without, "with": full} for label, (without, full, _) in taken.items()}
+        results.bars(f"A query with and without words, {count:,} images", both, unit="ms")
 
 
-def ask(place: Path, rounds: int, *, judged: bool) -> list[list[str]]:
+def ask(place: Path, rounds: int) -> dict[str, tuple[float, float, float]]:
+    """Milliseconds of each query without words, with them, and of words alone over 1,000 candidates."""
     import numpy as np
 
     from retrieval import Catalog
@@ -65,14 +84,12 @@ def ask(place: Path, rounds: int, *, judged: bool) -> list[list[str]]:
 
     near = np.sort(np.random.default_rng(1).choice(100_000, 1000, replace=False) + 1)
     nobody = np.empty(0, np.int64)
-    rows = []
+    middles = {}
     with Catalog(place) as catalog:
         for label, text in QUERIES.items():
             query = Query.parse(text, paths=False)
             search = partial(catalog.search, query, cutoff=False)
-            only = partial(
-                words.judged, catalog.state.reader, [str(term.value) for term in query.terms], near
-            )
+            terms = [str(term.value) for term in query.terms]
             plain, hybrid, alone = [], [], []
             for _ in range(rounds + 1):
                 with (
@@ -81,12 +98,11 @@ def ask(place: Path, rounds: int, *, judged: bool) -> list[list[str]]:
                 ):
                     plain.append(timed(search))
                 hybrid.append(timed(search))
-                alone.append(timed(only))
+                with catalog.state.snapshot() as reader:
+                    alone.append(timed(partial(words.judged, reader, terms, near)))
             without, full, own = (1000 * median(taken[1:]) for taken in (plain, hybrid, alone))
-            figures = [f"{without:.1f}", f"{full:.1f}", f"{full / without:.2f}", f"{full - without:.1f}"]
-            verdict = machine.verdict(full - without <= BUDGET_MS) if judged else ""
-            rows.append([label, *figures, f"{own:.1f}", f"{BUDGET_MS:.0f}" if judged else "", verdict])
-    return rows
+            middles[label] = without, full, own
+    return middles
 
 
 def silence(reader: object, texts: Sequence[str], ids: object) -> list[dict[int, object]]:  # noqa: ARG001
@@ -122,7 +138,7 @@ def fill(place: Path, count: int) -> None:
             batch = Batch()
             for number, row in zip(numbers, vectors.astype("<f2"), strict=True):
                 folder = root / ("beach" if number % 10 < 3 else f"day{word(draw)}")
-                values = machine._row(folder / f"{word(draw)}-{number:06}.jpg", number)
+                values = machine.made_row(folder / f"{word(draw)}-{number:06}.jpg", number)
                 if number % 3 == 0:
                     said = [word(draw) for _ in range(12)]
                     said += ["sunset", "日落"] if draw.random() < 0.3 else []

@@ -13,6 +13,7 @@ import json
 from pathlib import Path
 
 import machine
+from outcomes import Results
 
 TIMES, PLUS = 3.0, 0.5
 A_FOLDER = 100
@@ -57,27 +58,20 @@ def main() -> None:
         costs = machine.in_turns({"walk": machine.python(WALK, tree), "again": again}, rounds)
     walk, second = machine.middle(costs["walk"]), machine.middle(costs["again"])
     budget = TIMES * walk.wall + PLUS
-    head = ["", "wall s", "CPU s", "times the walk", "budget s", ""]
+    taken = {
+        "os.scandir and stat": walk,
+        "search index, second run": second,
+        "search index, first run (toy model)": first,
+    }
     rows = [
-        ["os.scandir and stat", f"{walk.wall:.3f}", f"{walk.cpu:.3f}", "1.0", "", ""],
-        [
-            "search index, second run",
-            f"{second.wall:.3f}",
-            f"{second.cpu:.3f}",
-            f"{second.wall / walk.wall:.1f}",
-            f"{budget:.3f}",
-            machine.verdict(second.wall <= budget),
-        ],
-        [
-            "search index, first run (toy model)",
-            f"{first.wall:.3f}",
-            f"{first.cpu:.3f}",
-            f"{first.wall / walk.wall:.1f}",
-            "",
-            "",
-        ],
+        [name, f"{cost.wall:.3f}", f"{cost.cpu:.3f}", f"{cost.wall / walk.wall:.1f}"]
+        for name, cost in taken.items()
     ]
-    machine.table(head, rows)
+    machine.table(["", "wall s", "CPU s", "times the walk"], rows)
+    with Results("rescan", "A second run", command="python benchmarks/rescan.py") as results:
+        results.judge(f"over {count:,} unchanged files", second.wall, at_most=budget, unit="s")
+        walls = {name: cost.wall for name, cost in list(taken.items())[:2]}
+        results.bars(f"A run over {count:,} unchanged files", walls, unit="s", budget=budget)
 
 
 def write_tree(tree: Path, count: int) -> None:
