@@ -51,6 +51,7 @@ LATE: dict[str, str] = {
     "groups": "retrieval.commands.groups:groups",
     "match": "retrieval.commands.match:match",
     "mcp": "retrieval.commands.mcp:mcp",
+    "models": "retrieval.commands.models:models",
     "serve": "retrieval.commands.serve:serve",
     "similar": "retrieval.commands.similar:similar",
     "tag": "retrieval.commands.tag:tag",
@@ -260,11 +261,9 @@ def find(
     search "./pool.jpg + 2:night - people"
     search "birthday cake" --paths -0 | xargs -0 cp -t /tmp/cakes
     """
-    from retrieval.catalog import Catalog
     from retrieval.commands.served import from_server
     from retrieval.query.terms import Query
     from retrieval.reranking import NOTHING, is_reranker
-    from retrieval.show.progress import ProgressLine
 
     if not query and rerank is not None and not is_reranker(rerank):
         # The option took the query for its name: search --rerank "a red car"
@@ -279,6 +278,10 @@ def find(
         if hits is not None:
             _show_found(hits, text, where, output)
             return
+    # Only here: whoever is answered by a server needs none of it.
+    from retrieval.catalog import Catalog
+    from retrieval.show.progress import ProgressLine
+
     with Catalog(catalog) as opened:
         with ProgressLine(sys.stderr, doing="Looking again") as line:
             hits = opened.search(
@@ -451,43 +454,6 @@ def doctor(catalog: str | None, no_server: bool, fix: bool, as_json: bool) -> No
         click.echo("All is well.")
     if any(not finding.mended for finding in found):
         click.get_current_context().exit(1)
-
-
-@main.group(invoke_without_command=True)
-@json_option
-@click.pass_context
-def models(ctx: click.Context, as_json: bool) -> None:
-    """List the models that can be had, and which are here.
-
-    \b
-    search models
-    search models pull open_clip:ViT-B-32-256/datacomp_s34b_b86k
-    """
-    if ctx.invoked_subcommand is not None:
-        return
-    from retrieval.models import list_models
-    from retrieval.show.lines import model_lines
-
-    found = list_models()
-    if as_json:
-        echo_json(model.as_dict() for model in found)
-    else:
-        click.echo("\n".join(model_lines(found)))
-
-
-@models.command()
-@click.argument("name")
-def pull(name: str) -> None:
-    """Fetch a model and make it ready for use without torch.
-
-    \b
-    search models pull open_clip:ViT-B-32-256/datacomp_s34b_b86k
-    """
-    from indexer.export import pull as fetch
-    from retrieval.show.progress import ProgressLine
-
-    with ProgressLine(sys.stderr) as line:
-        click.echo(fetch(name, line))
 
 
 if __name__ == "__main__":

@@ -218,7 +218,7 @@ def explained(state: State, query: Query, picture: Picture, *, allow_url: bool =
     marks = Feedback(state).marks(query)
     image_id, path = state.find_picture(picture), None
     if image_id is not None:
-        with state.lock:
+        with state.snapshot():
             row = reads.shown(state.reader, [image_id]).get(image_id)
         if row is None:
             raise QueryError(f"The catalog at {state.location.name} has no picture {image_id}.")

@@ -402,6 +402,7 @@ class Catalog:
                         "images": embedded.get(info.id, 0),
                         "state": info.state,
                         "active": info.active,
+                        "recall": cache.recall(self.location.cache, info.cache_key),
                     }
                     for info in known
                 ),
@@ -418,7 +419,7 @@ class Catalog:
 
     def failures(self) -> list[Failure]:
         """The files that could not be indexed, by path."""
-        with self.state.lock:
+        with self.state.snapshot():
             rows = reads.failures(self.state.reader)
         return [Failure(Path(os.fsdecode(path)), reason, detail) for path, reason, detail in rows]
 
@@ -438,7 +439,7 @@ class Catalog:
         """
         from retrieval.thumbnails import sweep
 
-        with self.state.lock:
+        with self.state.snapshot():
             reader = self.state.reader
             before = reader.size()
             unused = [info.id for info in reads.encoders(reader) if not info.active] if encoders else []
@@ -448,7 +449,7 @@ class Catalog:
             writer.forget_failures(stale)
             writer.drop_encoders(unused)
             writer.compact()
-        with self.state.lock:
+        with self.state.snapshot():
             reader = self.state.reader
             known = reads.encoders(reader)
             keys = [key for info in known for key in (info.cache_key, info.text_cache_key)]
@@ -461,20 +462,12 @@ class Catalog:
 
         `store` is `auto`, `flat` or `faiss`, and kept from then on.
         """
-        from retrieval.stores.opening import KINDS, rebuild_store
+        from retrieval.stores.opening import KINDS
 
         self.state.check_writable()
         if store is not None and store not in KINDS:
             raise QueryError(f"'{store}' is not a kind of store. There are: {', '.join(KINDS)}")
-        with self.state.snapshot() as reader:
-            self.state.forget_stores()
-            count = 0
-            for info in reads.encoders(reader):
-                opened = rebuild_store(self.location.cache, self.state.image_truth(info), kind=store)
-                count += len(opened.store.ids)
-                if info.text_generation:
-                    rebuild_store(self.location.cache, self.state.text_truth(info), kind=store)
-            return count
+        return self.state.rebuilt(store)
 
     def refresh(self) -> None:
         """Bring the active encoder's cache up to the rows, so that the next query finds it ready."""

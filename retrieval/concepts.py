@@ -115,7 +115,7 @@ class Concepts:
                     f"{os.fsdecode(example.path)} is given as showing @{name} and as not showing it. "
                     "Name it once."
                 )
-        with self._state.lock:
+        with self._state.snapshot():
             held = concepts.examples(self._state.reader, name, info.id)
         after = {row.content_hash: row.good for row in held}
         after |= {key: example.good for key, example in given.items()}
@@ -221,7 +221,7 @@ class Concepts:
         from retrieval.db.concepts_writes import NewExample
 
         if isinstance(picture, int):
-            with self._state.lock:
+            with self._state.snapshot():
                 shown = reads.shown(self._state.reader, [picture])
             if picture not in shown:
                 raise QueryError(f"The catalog at {self._state.location.name} has no picture {picture}.")

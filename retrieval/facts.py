@@ -89,7 +89,7 @@ def outside_facts(
     picture has no model, and then there are none.
     """
     facts = _file_facts(image, path)
-    with state.lock:
+    with state.snapshot():
         info = reads.active_encoder(state.reader)
     if info is None:
         return facts
@@ -149,7 +149,7 @@ def _look(state: State, info: EncoderInfo, encoder: Encoder) -> Look:
     """The catalog's vocabulary, made ready once for each state of the catalog."""
     from retrieval.vocabulary.look import Look
 
-    with state.lock:
+    with state.snapshot():
         vocabulary = tags_db.vocabulary(state.reader) or default_vocabulary()
     key = (info, tuple(vocabulary))
     with _looks_lock:

@@ -133,7 +133,7 @@ class Fitting:
         said: dict[int, list[str]] = {}
         for image_id, text in pairs:
             said.setdefault(image_id, []).append(text)
-        with self._state.lock:
+        with self._state.snapshot():
             rows = reads.shown(self._state.reader, list(said))
             hashes = reads.content_hashes(self._state.reader, list(rows))
         cache = LookCache(self._state.location.cache, reranker.id, readonly=self._state.readonly)

@@ -5,15 +5,12 @@ Answers come from looking at folders: nothing here loads a model or imports torc
 
 from __future__ import annotations
 
-import contextlib
 import difflib
-import json
-import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from retrieval import config, hub, registry
-from retrieval.encoders import exports, known
+from retrieval.encoders import exports, known, trials
 from retrieval.errors import UnknownModel
 
 AUTO = "auto"
@@ -27,7 +24,6 @@ _STARTERS = (
     ("starter:lite0-fast", "built in, the fastest: for very large collections", 0.861),
 )
 """Spec, purpose, and nDCG@10 of 121 queries over 300 photographs, by benchmarks/quality.py."""
-SPEEDS = "speeds.json"
 ENOUGH_PICTURES = 100
 STARTER_DIM = 384
 
@@ -52,8 +48,21 @@ class ModelInfo:
     ndcg10: float | None = None
     """nDCG at 10 on this project's own development set: not to be set beside the two above."""
     images_per_second: float | None = None
-    """Measured on this machine, when the model was exported or last indexed a folder."""
+    """Measured on this machine, when the model was first tried or last indexed a folder."""
+    runtime: str | None = None
+    """What runs it here for indexing: `onnx`, `openvino` or `torch`; None before it was tried."""
+    runtimes: dict[str, float] = field(default_factory=dict)
+    """Pictures a second of each runtime in its trial on this machine."""
     note: str | None = None
+
+    @property
+    def run_by(self) -> str:
+        """What runs it here, and how fast each runtime was in its trial, where there were several."""
+        if self.runtime is None:
+            return ""
+        tried = [f"{trials.NAMES[name]} {speed:.1f}" for name, speed in self.runtimes.items()]
+        more = f" (tried: {', '.join(tried)})" if len(tried) > 1 else ""
+        return f"run by {trials.NAMES[self.runtime]}{more}"
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -64,8 +73,8 @@ def resolve(spec: str) -> tuple[str, str]:
     wanted = spec.strip()
     if wanted.lower() == AUTO:
         return _resolve_auto()
-    alias = known.ALIASES.get(wanted.lower().replace("_", "-"))
-    if alias is not None:
+    alias = known.spec_of(wanted)
+    if alias != wanted:
         return alias, f"{wanted} stands for {alias}."
     family = wanted.partition(":")[0]
     home = registry.home_of(family)
@@ -82,7 +91,7 @@ def list_models() -> list[ModelInfo]:
     """Every model worth naming and every one that is on this machine, the built-in ones first."""
     exported = {export.spec: export for export in exports.list_exports()}
     cached = {known.spec_of_repo(repo) for repo in hub.cached_repos()}
-    speeds = _measured()
+    speeds = trials.indexed()
     rows = [
         ModelInfo(
             name=spec,
@@ -111,8 +120,7 @@ def list_models() -> list[ModelInfo]:
                 download_mb=model.download_mb,
                 flickr_r5=model.flickr,
                 coco_r5=model.coco,
-                images_per_second=_speed(export, speeds),
-                note=export.problem if export else None,
+                **_tried(export, speeds),
             )
         )
     listed = {row.spec for row in rows}
@@ -121,11 +129,10 @@ def list_models() -> list[ModelInfo]:
             ModelInfo(
                 name=spec,
                 spec=spec,
-                purpose="a checkpoint of your own" if _own(spec) else "fetched earlier",
+                purpose=_purpose(spec),
                 here="exported" if _runs(export) else "cached",
                 dim=int(export.manifest["dim"]),
-                images_per_second=_speed(export, speeds),
-                note=export.problem,
+                **_tried(export, speeds),
             )
         )
         listed.add(spec)
@@ -164,26 +171,38 @@ def remember_speed(spec: str, pictures: int, seconds: float) -> None:
     """Note how fast a model indexed here, if it was long enough to tell; a cache, so it may fail."""
     if pictures < ENOUGH_PICTURES or seconds <= 0:
         return
-    path = config.model_cache() / SPEEDS
-    part = path.with_name(f"{SPEEDS}.{os.getpid()}")
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps({**_measured(), spec: round(pictures / seconds, 2)}), "utf-8")
-        part.replace(path)
+    trials.remember_indexing(spec, pictures / seconds)
 
 
-def _measured() -> dict[str, float]:
-    try:
-        found = json.loads((config.model_cache() / SPEEDS).read_text("utf-8"))
-        return {str(spec): float(speed) for spec, speed in found.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
-        return {}
-
-
-def _speed(export: exports.Export | None, measured: dict[str, float]) -> float | None:
+def _tried(export: exports.Export | None, indexed: dict[str, float]) -> dict[str, Any]:
+    """What is known of how a model runs on this machine."""
     if export is None:
-        return None
-    return measured.get(export.spec) or max(export.speeds.values(), default=None)
+        return {}
+    outcomes = trials.recall(export.manifest["id"])
+    speeds = {name: outcomes[name].speed for name in trials.timed(outcomes)}
+    best = trials.choose(outcomes) if speeds else None
+    notes = [export.problem] if export.problem else []
+    if export.manifest.get("untested"):
+        notes.append("Made without being measured: its rankings may be worse than those of its original.")
+    notes += [
+        f"Not run by {shown} here: {outcomes[name].problem}."
+        for name, shown in trials.NAMES.items()
+        if name in outcomes and outcomes[name].problem
+    ]
+    if export.problem is not None:
+        best, speeds = None if export.spec.endswith(exports.INT8) else "torch", {}
+    return {
+        "images_per_second": indexed.get(export.spec) or speeds.get(best or ""),
+        "runtime": best,
+        "runtimes": speeds,
+        "note": " ".join(notes) or None,
+    }
+
+
+def _purpose(spec: str) -> str:
+    if spec.endswith(exports.INT8):
+        return f"{spec.removesuffix(exports.INT8)} in 8-bit numbers, an encoder of its own"
+    return "a checkpoint of your own" if _own(spec) else "fetched earlier"
 
 
 def _own(spec: str) -> bool:

@@ -6,7 +6,6 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from retrieval.db import reads
 from retrieval.errors import ModelError, QueryError
 
 if TYPE_CHECKING:
@@ -63,6 +62,7 @@ def reranked(
     """
     import numpy as np
 
+    from retrieval.db import reads
     from retrieval.query.fuse import log_odds
     from retrieval.rerankers.looks import LookCache
     from retrieval.rerankers.rescoring import Picture as Candidate
@@ -73,8 +73,8 @@ def reranked(
             "A reranker compares pictures with words, and this query has none. Leave out --rerank."
         )
     first, rest = hits[:depth], hits[depth:]
-    with state.lock:
-        hashes = reads.content_hashes(state.reader, [hit.image_id for hit in first])
+    with state.snapshot() as reader:
+        hashes = reads.content_hashes(reader, [hit.image_id for hit in first])
     candidates = [Candidate(hit.path, hashes.get(hit.image_id, b"")) for hit in first]
     scores = rescored(
         reranker,

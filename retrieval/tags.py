@@ -92,7 +92,7 @@ class Tags:
         for start in range(0, len(due), BLOCK):
             ids = due[start : start + BLOCK]
             rows = look.tags(ids, decided)
-            with state.lock:
+            with state.snapshot():
                 state.still(info)
             with state.writer() as writer:
                 store_tags(writer, info.id, ids.tolist(), list(rows))

@@ -63,10 +63,13 @@ def thumbnail(state: State, picture: Picture, size: int) -> Small:
 
 def sweep(state: State) -> int:
     """Remove the small pictures of what is not in the catalog any more; returns their bytes."""
+    places = list(_folder(state).glob("*/*/*.jpg"))
+    if not places:
+        return 0
     with state.snapshot() as reader:
         known = contents(reader)
     freed = 0
-    for place in _folder(state).glob("*/*/*.jpg"):
+    for place in places:
         if place.name.partition("-")[0] not in known:
             with contextlib.suppress(OSError):
                 size = place.stat().st_size

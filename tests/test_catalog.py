@@ -295,3 +295,28 @@ def test_same_catalog_behind_a_url(photos: Path, tmp_path: Path, index: Index) -
         assert len(opened.search("red")) == 2
         assert opened.status().images == 6
         assert opened.forget(photos / "trip") == 2
+
+
+def test_many_pictures_are_put_in_the_order_of_their_times_as_few_are(
+    tmp_path: Path, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from PIL import Image
+
+    from retrieval.db import circumstances
+
+    for number, when in enumerate(("2020", "2022", None, "2021", "2022", None)):
+        exif = Image.Exif()
+        if when is not None:
+            exif.get_ifd(0x8769)[0x9003] = f"{when}:01:01 00:00:00"
+        draw(tmp_path / "photos" / f"{number}.jpg", "red", mark=1 + number, exif=exif)
+    index(tmp_path / "photos")
+    with Catalog(tmp_path / "catalog") as opened, opened.state.snapshot() as reader:
+        ids = [row[0] for row in reader.rows("SELECT id FROM images WHERE path NOT LIKE '%/0.jpg'")]
+        wanted = [*ids, 999]  # one that has left the catalog comes last
+        few = circumstances.latest_first(reader, wanted)
+        monkeypatch.setattr(circumstances, "MANY", 1)
+        monkeypatch.setattr(circumstances, "THIN", 1000)
+        assert circumstances.latest_first(reader, wanted) == few
+        assert circumstances.present(reader, wanted) == ids
+    with Catalog(tmp_path / "catalog") as opened:
+        assert opened.ask("How many pictures are there?").text.startswith("The library has 6 pictures")

@@ -99,6 +99,19 @@ def same(one: Any, other: Any) -> None:
     assert getattr(one, "notes", ()) == getattr(other, "notes", ())
 
 
+def test_a_command_that_the_server_answers_opens_no_catalog(served: str, kept: Path) -> None:
+    code = (
+        "import sys; from click.testing import CliRunner; from cli import main; "
+        "found = CliRunner().invoke(main, ['find', 'red', '--json', '--catalog', sys.argv[1]]); "
+        "assert found.exit_code == 0 and 'red.png' in found.stdout, found.output; print(*sys.modules)"
+    )
+    result = python(code, str(kept))
+    assert result.returncode == 0, result.stderr
+    assert "retrieval.client" in result.stdout.split(), served
+    needless = {"retrieval.catalog", "retrieval.state", "retrieval.db.reads", "sqlite3", "numpy", "asyncio"}
+    assert not needless & set(result.stdout.split())
+
+
 @pytest.mark.parametrize(
     "asked",
     [

@@ -147,6 +147,8 @@ NOT_RUN = {
     "search index ~/Pictures --ocr": "needs an extra, and takes a second a picture",
     "search index --model open_clip:ViT-B-32/laion2b_s34b_b79k": "fetches a model",
     "search models pull open_clip:ViT-B-32-256/datacomp_s34b_b86k": "fetches a model",
+    "search models pull vit-b-32-256@int8 --photos ~/Pictures": "fetches a model",
+    "search models pull vit-b-32-256@int8 --eval dev.json": "fetches a model",
     "search eval dev.json --rerank blip_itm --plot figures.png": "fetches a model",
     'search ask "Which animals did we see?" --answerer endpoint:llava --trace': "needs a server",
     "search describe beach.jpg --captioner local:HuggingFaceTB/SmolVLM-256M-Instruct": "fetches a model",

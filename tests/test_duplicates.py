@@ -232,9 +232,11 @@ def test_pictures_indexed_without_a_signature_get_one(
     assert names(duplicates(readonly, ["same-picture"])) == [["a.png", "b.jpg"]]
     readonly.close()
     state = State(tmp_path / "catalog")
-    assert state.reader.rows("SELECT COUNT(phash) FROM images") == [(0,)], "reading only writes nothing"
+    with state.snapshot() as reader:
+        assert reader.rows("SELECT COUNT(phash) FROM images") == [(0,)], "reading only writes nothing"
     assert names(duplicates(state, ["same-picture"])) == [["a.png", "b.jpg"]]
-    made = state.reader.rows("SELECT phash FROM images ORDER BY id")
+    with state.snapshot() as reader:
+        made = reader.rows("SELECT phash FROM images ORDER BY id")
     state.close()
     assert made[:2] == kept[:2]
     assert made[2] == (None,)
@@ -253,7 +255,8 @@ def test_where_nothing_can_be_written_duplicates_are_found_all_the_same(
     (tmp_path / "catalog" / "write.lock").mkdir()  # what cannot be opened for writing, even by root
     state = State(tmp_path / "catalog")
     assert names(duplicates(state, ["same-picture"])) == [["a.png", "b.jpg"]]
-    assert state.reader.rows("SELECT COUNT(phash) FROM images") == [(0,)]
+    with state.snapshot() as reader:
+        assert reader.rows("SELECT COUNT(phash) FROM images") == [(0,)]
     state.close()
 
 

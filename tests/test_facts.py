@@ -40,7 +40,8 @@ def opened(catalog: Path) -> Iterator[Catalog]:
 
 
 def ids(catalog: Catalog) -> dict[str, int]:
-    rows = catalog.state.reader.rows("SELECT id, path FROM images")
+    with catalog.state.snapshot() as reader:
+        rows = reader.rows("SELECT id, path FROM images")
     return {Path(path.decode()).stem: image_id for image_id, path in rows}
 
 
@@ -77,7 +78,8 @@ def test_untagged_pictures_get_the_tags_that_an_update_would_give(opened: Catalo
     assert words(computed["red"]) == words(computed["red-again"]) == ["red"]
     assert words(computed["blue"]) == ["sea"]
     assert words(computed["white"]) == []
-    assert opened.state.reader.rows("SELECT COUNT(*) FROM image_tags") == [(0,)]
+    with opened.state.snapshot() as reader:
+        assert reader.rows("SELECT COUNT(*) FROM image_tags") == [(0,)]
     opened.tags.update()
     assert {name: one.tags for name, one in every(opened).items()} == {
         name: one.tags for name, one in computed.items()

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
 
 from indexer import IndexReport, index_folder
-from retrieval import Catalog, Filter
+from indexer.loader import Loader
+from retrieval import Catalog, Filter, config
 from retrieval.db import reads
 from retrieval.db.reader import open_reader
 from retrieval.encoders.toy import ToyEncoder
 from retrieval.errors import CatalogBusy, CatalogError, EncoderMismatch, ModelError
 from tests.conftest import draw
+from tests.preparers import Marking
+
+if TYPE_CHECKING:
+    from retrieval.protocols import Preparer
+    from retrieval.types import Encoded, Prepared
 
 Index = Callable[..., IndexReport]
 
@@ -33,8 +41,8 @@ def found(catalog: Path, query: str) -> list[str]:
 
 def rows(catalog: Path) -> list[tuple[object, ...]]:
     """Everything the catalog says of its pictures but the time it was said."""
-    with Catalog(catalog) as opened:
-        return opened.state.reader.rows(
+    with Catalog(catalog) as opened, opened.state.snapshot() as reader:
+        return reader.rows(
             "SELECT i.id, i.path, i.content_hash, i.width, i.missing_at IS NULL, e.vector, e.aux, "
             "i.size, i.mtime_ns, i.format, i.height, i.taken_at, i.taken_offset, i.taken_source, "
             "i.camera_model, i.description, i.keywords, e.encoder_id "
@@ -342,8 +350,8 @@ def test_metadata_goes_into_rows(tmp_path: Path, index: Index) -> None:
 
 
 def test_file_time_is_taken_honestly(photos: Path, catalog: Path) -> None:
-    with Catalog(catalog) as opened:
-        sources = {row[0] for row in opened.state.reader.rows("SELECT taken_source FROM images")}
+    with Catalog(catalog) as opened, opened.state.snapshot() as reader:
+        sources = {row[0] for row in reader.rows("SELECT taken_source FROM images")}
     assert sources == {"file-mtime"}
 
 
@@ -390,6 +398,58 @@ def test_second_writer_is_refused_by_name(photos: Path, catalog: Path, index: In
     with Writer(Location.parse(catalog)), pytest.raises(CatalogBusy, match=str(os.getpid())):
         index(photos)
     assert index(photos).added == 1
+
+
+def test_files_are_read_ahead_while_a_batch_is_encoded(tmp_path: Path, index: Index) -> None:
+    """What a slow disk needs: the encoder works while the next files are on their way."""
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    ahead: list[bool] = []
+
+    class PatientEncoder(ToyEncoder):
+        batch_size = 4
+        preparer = cast("Any", Marking(side=32, folder=str(marks)))
+
+        def encode_prepared(self, batch: Sequence[Prepared]) -> Encoded:
+            # Two batches more than this one have to arrive while it is at work.
+            until = time.monotonic() + 20
+            while not ahead and len(os.listdir(marks)) < 3 * self.batch_size:
+                if time.monotonic() > until:
+                    break
+                time.sleep(0.01)
+            ahead.append(len(os.listdir(marks)) >= 3 * self.batch_size)
+            return super().encode_prepared(batch)
+
+    for number in range(16):
+        draw(tmp_path / "photos" / f"{number:02}.png", "red", mark=number)
+    index(tmp_path / "photos", model=PatientEncoder())
+    assert ahead[0]
+
+
+def test_a_small_machine_is_told_what_it_gets(
+    photos: Path, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[tuple[int, int]] = []
+
+    class WatchedLoader(Loader):
+        def __init__(self, preparer: Preparer, **options: Any) -> None:
+            started.append((options["workers"], options["memory"]))
+            super().__init__(preparer, **options)
+
+    monkeypatch.setattr("indexer.embed.Loader", WatchedLoader)
+    monkeypatch.setattr(config, "cores", lambda: 4)
+    monkeypatch.setattr(config, "free_memory", lambda: 450 << 20)
+    notes: list[str] = []
+
+    def hear(step: str, figures: dict[str, Any]) -> None:
+        notes.extend([figures["text"]] if step == "note" else [])
+
+    assert index(photos, workers=None, progress=hear).added > 1
+    assert (
+        "Only 450 MB of memory is free: one loading process instead of 4, and 75 MB for pictures at work."
+        in notes
+    )
+    assert started == [(1, 75 << 20)]
 
 
 def test_queries_work_while_indexing(tmp_path: Path, index: Index, monkeypatch: pytest.MonkeyPatch) -> None:

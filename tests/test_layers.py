@@ -11,7 +11,13 @@ import pytest
 from tests.conftest import ROOT
 
 LAYERS = [
-    {"retrieval.types", "retrieval.errors", "retrieval.speech", "retrieval.english"},
+    {
+        "retrieval.types",
+        "retrieval.errors",
+        "retrieval.speech",
+        "retrieval.english",
+        "retrieval.container",
+    },
     {
         "retrieval.checkpoints",
         "retrieval.registry",
@@ -36,6 +42,7 @@ LAYERS = [
         "retrieval.stores",
     },
     {"retrieval.models"},
+    {"retrieval.views"},
     {"retrieval.state"},
     {"retrieval.pictures"},
     {"retrieval.thumbnails"},
@@ -94,6 +101,7 @@ HOMES = {
     "rapidocr": ("indexer/ocr.py",),
     "open_clip": ("retrieval/encoders/open_clip.py", "retrieval/encoders/open_clip_patches.py"),
     "onnxruntime": ("retrieval/encoders/",),
+    "openvino": ("retrieval/encoders/openvino.py",),
     "click": ("cli.py", "retrieval/commands/"),
     "rich": ("retrieval/show/",),
     "rawpy": ("retrieval/images/",),

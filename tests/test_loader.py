@@ -135,6 +135,16 @@ def test_no_task_starts_no_process(monkeypatch):
     assert load_all([]) == []
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs glibc's settings")
+def test_a_process_keeps_the_pages_of_one_photo_for_the_next(tmp_path):
+    paths = [tmp_path / f"{number}.png" for number in range(8)]
+    for number, path in enumerate(paths):
+        Image.new("RGBA", (1000, 1000), (number, 0, 0, 9)).save(path, compress_level=1)
+    faults = [int(result.prepared.extra) for result in load_all(paths, preparers.Counting(), workers=1)]
+    # The pixels alone are a thousand pages, and they are copied on the way to RGB.
+    assert faults[-1] - faults[-4] < 300
+
+
 @pytest.mark.parametrize("end", ["close", "exception"])
 @needs_proc
 def test_an_early_end_leaves_no_process_descriptor_or_thread(picture, end):

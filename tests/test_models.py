@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from retrieval import config, hub, models
-from retrieval.encoders import exports, known
+from retrieval.encoders import exports, known, trials
 from retrieval.errors import UnknownModel
 from retrieval.models import list_models, resolve
 
@@ -84,7 +84,8 @@ def test_the_list_shows_what_is_on_this_machine(hub_folder: Path) -> None:
     put_in_hub(hub_folder, "timm/ViT-B-16-SigLIP")
     put_in_hub(hub_folder, "someone/model")
     put_in_hub(hub_folder, "someone/chat", "model.safetensors")
-    put_export(config.RECOMMENDED_MODEL, images_per_second={"torch": 12.0, "onnx": 18.5})
+    put_export(config.RECOMMENDED_MODEL)
+    trials.remember("some/id", "onnx", trials.Outcome(speed=18.5))
     put_export("open_clip:ViT-B-32/photos.pt")
     put_export("open_clip:RN50/openai", problem="it cannot be exported")
     (config.model_cache() / "starter-lite2").mkdir()
@@ -226,5 +227,5 @@ def test_the_speed_of_indexing_is_remembered_once_it_says_something(monkeypatch,
     models.remember_speed("starter:lite0-fast", 500, 10.0)
     speeds = {model.spec: model.images_per_second for model in models.list_models()}
     assert (speeds["starter"], speeds["starter:lite0-fast"]) == (10.0, 50.0)
-    (tmp_path / "models" / models.SPEEDS).write_text("[broken")
+    next((tmp_path / "models" / trials.FOLDER).iterdir()).write_text("[broken")
     assert models.list_models()

@@ -41,8 +41,8 @@ def texts(place: Path) -> list[tuple[str, str]]:
 
 
 def marks(place: Path) -> set[str | None]:
-    with Catalog(place) as catalog:
-        return {row[0] for row in catalog.state.reader.rows("SELECT ocr FROM images")}
+    with Catalog(place) as catalog, catalog.state.snapshot() as reader:
+        return {row[0] for row in reader.rows("SELECT ocr FROM images")}
 
 
 def test_text_in_a_picture_is_read_by_rapidocr_and_found(
@@ -59,8 +59,8 @@ def test_text_in_a_picture_is_read_by_rapidocr_and_found(
     assert (report.added, report.read, report.failed) == (2, 2, 0)
     assert [text.upper().split() for text, _ in texts(tmp_path / "catalog")] == [["LIGHTHOUSE", "CAFE"]]
     assert marks(tmp_path / "catalog") == {ocr.ocr_version()}
-    with Catalog(tmp_path / "catalog") as catalog:
-        answers = said(catalog.state.reader, "lighthouse")
+    with Catalog(tmp_path / "catalog") as catalog, catalog.state.snapshot() as reader:
+        answers = said(reader, "lighthouse")
         assert [set(answer.fields) for answer in answers.values()] == [{"seen"}]
     assert index(tmp_path / "p", ocr=True).read == 0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import shutil
@@ -19,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import indexer.export as exporting
+from indexer import runtimes
 from indexer.export import encoder_for_indexing, export, pull
 from retrieval.encoders import calibration, exports
 from retrieval.encoders.clip_tokens import ClipTokenizer, JsonTokenizer, clean_text, load_tokenizer
@@ -39,7 +38,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEARCH_CACHE", str(folder / "cache"))
         patch.setenv("HF_HUB_OFFLINE", "1")
-        patch.setattr(exporting, "TRIAL_SECONDS", 0.05)
+        patch.setattr(runtimes, "TRIAL_SECONDS", 0.05)
         steps: list[str] = []
         plain = tiny_spec(folder / "plain")
         siglip = tiny_folder(folder / "siglip", siglip=True)
@@ -53,7 +52,7 @@ def own(made: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """A cache and a checkpoint of one's own, to be damaged."""
     monkeypatch.setenv("SEARCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr(exporting, "TRIAL_SECONDS", 0.05)
+    monkeypatch.setattr(runtimes, "TRIAL_SECONDS", 0.05)
     shutil.copytree(made.cache, tmp_path / "cache")
     name = exports.parse_spec(made.plain)
     found = exports.find_export(name)
@@ -111,11 +110,11 @@ def test_both_runtimes_give_the_same_vectors_under_the_same_id(
         np.testing.assert_array_equal(ours.match(scores, sample, pair=kinds), expected)
 
 
-def test_an_export_tells_its_steps_and_measures_itself(made: SimpleNamespace) -> None:
-    assert made.steps == ["model-loading", "model-exporting", "model-checking", "model-ready"]
+def test_an_export_tells_its_steps_and_is_compared_with_torch(made: SimpleNamespace) -> None:
+    assert made.steps == ["model-loading", "model-exporting", "model-checking", "model-timing", "model-ready"]
     manifest = exports.find_export(exports.parse_spec(made.plain)).manifest  # type: ignore[union-attr]
     assert min(manifest["parity"].values()) >= 0.9999
-    assert min(manifest["images_per_second"][runtime] for runtime in ("torch", "onnx")) > 0
+    assert "images_per_second" not in manifest, "what is fast depends on the machine"
     assert set(manifest["files"]) == {"image.onnx", "image.bin", "text.onnx", "text.bin", "merges.txt"}
     assert not list(made.cache.glob("**/.partial*"))
 
@@ -247,14 +246,6 @@ def test_towers_that_differ_from_torch_are_not_kept(
     assert encoder.runtime == "torch"  # type: ignore[attr-defined]
     assert "text tower differs" in encoder.note  # type: ignore[attr-defined]
     assert [path.name for path in own.folder.iterdir()] == ["manifest.json"]
-
-
-def test_the_faster_runtime_indexes(own: SimpleNamespace) -> None:
-    manifest = json.loads((own.folder / "manifest.json").read_text())
-    for torch_speed, runtime in ((10.0, "onnx"), (22.0, "torch"), (20.5, "onnx")):
-        manifest["images_per_second"] = {"torch": torch_speed, "onnx": 20.0}
-        (own.folder / "manifest.json").write_text(json.dumps(manifest))
-        assert encoder_for_indexing(own.spec).runtime == runtime  # type: ignore[attr-defined]
 
 
 def test_a_cache_that_cannot_be_written_leaves_torch(

@@ -1048,6 +1048,18 @@ def test_whether_it_lives_is_told_while_every_thread_waits_for_a_slow_disk(readi
     assert asyncio.run(asked()) == 200
 
 
+def test_the_first_search_finds_all_in_place(catalog: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Catalog(catalog) as opened:
+        warming = [thread for thread in threading.enumerate() if thread.name == "warm"]
+        with TestClient(create_app(opened)) as web:
+            for thread in threading.enumerate():
+                if thread.name == "warm" and thread not in warming:
+                    thread.join(30)
+            for late in ("retrieval.stores.opening.open_store", "retrieval.registry.load_encoder"):
+                monkeypatch.setattr(late, lambda *_, **__: pytest.fail("This should have been done before."))
+            assert web.get(f"{API}/search?q=red").json()["hits"]
+
+
 def test_an_empty_library_is_ready_and_says_what_helps(tmp_path: Path, photos: Path) -> None:
     with Catalog(tmp_path / "empty", create=True) as opened:
         web = TestClient(create_app(opened))

@@ -37,16 +37,15 @@ def listed(place: Path, **options: Any) -> list[tuple[str, str, str | None]]:
 
 def found(place: Path, query: str) -> set[str]:
     """Names of the pictures whose words answer."""
-    with Catalog(place) as catalog:
-        reader = catalog.state.reader
+    with Catalog(place) as catalog, catalog.state.snapshot() as reader:
         ids = said(reader, query)
         rows = reader.rows("SELECT id, path FROM images")
     return {os.fsdecode(os.path.basename(path)) for image_id, path in rows if image_id in ids}
 
 
 def vectors(place: Path) -> int:
-    with Catalog(place) as catalog:
-        return int(catalog.state.reader.rows("SELECT COUNT(*) FROM text_embeddings")[0][0])
+    with Catalog(place) as catalog, catalog.state.snapshot() as reader:
+        return int(reader.rows("SELECT COUNT(*) FROM text_embeddings")[0][0])
 
 
 def test_texts_of_each_format_are_added_and_embedded(catalog: Path, tmp_path: Path) -> None:
@@ -217,8 +216,8 @@ def test_switching_the_model_embeds_the_texts_too(
     with Catalog(catalog) as opened:
         opened.texts.add(["a red door"])
     index(photos, model=Other())
-    with Catalog(catalog) as opened:
-        rows = opened.state.reader.rows("SELECT encoder_id, text_id FROM text_embeddings ORDER BY 1")
+    with Catalog(catalog) as opened, opened.state.snapshot() as reader:
+        rows = reader.rows("SELECT encoder_id, text_id FROM text_embeddings ORDER BY 1")
     assert rows == [(1, 1), (2, 1)]
 
 

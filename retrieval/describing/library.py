@@ -111,7 +111,7 @@ def stored_descriptions(
     ids = _in(state, where)
     for start in range(0, len(ids), AT_ONCE):
         part = ids[start : start + AT_ONCE]
-        with state.lock:
+        with state.snapshot():
             said = db.kept(state.reader, part, style)
         facts = catalog_facts(state, sorted(said))
         for image_id, known in facts.items():
@@ -147,7 +147,7 @@ def _due(state: State, ids: Sequence[int], captioner: Captioner, style: Style, *
 
 def _mute(state: State) -> bool:
     """Whether texts wait for their vectors."""
-    with state.lock:
+    with state.snapshot():
         return reads.texts_waiting(state.reader, state.active().id) > 0
 
 

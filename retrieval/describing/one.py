@@ -65,7 +65,7 @@ def _known(state: State, picture: Picture) -> int | None:
     path = os.path.abspath(os.path.expanduser(picture))
     if os.path.lexists(path):
         return None
-    with state.lock:
+    with state.snapshot():
         row = reads.file_at(state.reader, os.fsencode(path))
     return None if row is None else row.id
 
@@ -96,7 +96,7 @@ def _from_outside(
             )
     image = open_picture(picture, allow_url=allow_url)
     facts = outside_facts(state, image, path, near=NEAR)
-    with state.lock:
+    with state.snapshot():
         empty = reads.active_encoder(state.reader) is None
     note = (
         "The catalog holds no pictures yet, so there is no model to give tags. Index some: search index PATH"

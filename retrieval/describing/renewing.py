@@ -39,7 +39,7 @@ class Renewing:
         from retrieval.db.rewritten_writes import Rewritten
 
         paths = tuple({os.fsencode(picture), os.fsencode(written.path)})
-        with self._state.lock:
+        with self._state.snapshot():
             rows = [reads.file_at(self._state.reader, path) for path in paths]
         if any(row is not None and row.content_hash == written.before for row in rows):
             moment = clamped_ns(written.mtime_ns)

@@ -81,7 +81,7 @@ class Run:
         """Describe pictures one batch after the other, and give their captions their vectors."""
         with contextlib.suppress(CatalogBusy):
             self.state.writer().close()  # What cannot be kept is not asked for.
-        with self.state.lock:
+        with self.state.snapshot():
             files = db.files(self.state.reader, due)
         problem: ModelError | None = None
         try:
@@ -203,7 +203,7 @@ class Run:
 
     def _embed_others(self) -> None:
         """The same for texts that still wait since an earlier run was cut short."""
-        with self.state.lock:
+        with self.state.snapshot():
             waiting = reads.texts_waiting(self.state.reader, self.state.active().id)
         if waiting:
             writer = self._writer()

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 MODEL_STEPS = {
     "model-loading": "Loading {spec} ...",
     "model-exporting": "Exporting {spec}, once, so that queries need no torch ...",
-    "model-checking": "Checking and timing the export ...",
+    "model-checking": "Checking the export ...",
+    "model-timing": "Trying what runs {spec} fastest here, once ...",
+    "model-quantising": "Making {spec} ...",
+    "model-measuring": "Measuring {spec} with {pictures} pictures ...",
 }
 
 

@@ -110,7 +110,7 @@ class Texts:
             )
         self._state.check_writable()
         reading, origin, folder = _reading(given, form)
-        with self._state.lock:
+        with self._state.snapshot():
             ties = _Ties(self._state.reader, folder)
             lines, broken = _usable(reading, ties)
         if reading.named and not lines:
@@ -129,7 +129,7 @@ class Texts:
                     [NewText(line.text, source, image_id, line.name, origin) for line, image_id in part],
                 )
             interrupted = self.embed(writer, tell, halt)
-        with self._state.lock:
+        with self._state.snapshot():
             info = reads.active_encoder(self._state.reader)
             waiting = reads.texts_waiting(self._state.reader, info.id) if info else added
         return TextsReport(
@@ -145,7 +145,7 @@ class Texts:
         limit: int | None = None,
     ) -> list[Text]:
         """Texts by id: all, those of a picture or of a source, those after an id."""
-        with self._state.lock:
+        with self._state.snapshot():
             reader = self._state.reader
             image_id = image if image is None or isinstance(image, int) else _picture(reader, image)
             found = stored.texts(reader, image_id=image_id, source=source, after=after, limit=limit)
@@ -163,7 +163,7 @@ class Texts:
         What indexing found beside or in a picture comes back with it: remove it there. A caption
         that is removed comes back only where its pictures are described again.
         """
-        with self._state.lock:
+        with self._state.snapshot():
             reader = self._state.reader
             if origin is not None:
                 gone = stored.ids_from(reader, origin=_origin(origin))
