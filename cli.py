@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import difflib
 import os
 import signal
 import sys
+import threading
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,6 +75,13 @@ def _catalog_last(args: list[str], names: list[str]) -> list[str]:
 class SearchGroup(click.Group):
     """A group whose words that are no command are a query, and whose errors are for people."""
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().__call__(*args, **kwargs)
+        except SystemExit as end:
+            _leave(end.code)
+            raise
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({*super().list_commands(ctx), *LATE})
 
@@ -117,6 +126,25 @@ class SearchGroup(click.Group):
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             raise click.ClickException(safe(f"{where}{error.strerror or error}")) from error
+
+
+def _leave(code: object) -> None:
+    """End the program as the interpreter does, but without taking everything it holds apart first.
+
+    That costs a tenth of a query, and the system takes it all back anyway. Where something is left to do
+    besides what was registered for the end, the usual way is gone.
+    """
+    others = [one for one in threading.enumerate() if one is not threading.current_thread() and not one.daemon]
+    if others or not (code is None or isinstance(code, int)):
+        return
+    atexit._run_exitfuncs()
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+    except OSError:
+        return
+    os._exit(code or 0)
 
 
 @click.group(

@@ -108,7 +108,7 @@ def judge(results: Results, label: str, size: str, row: line.Row) -> None:
     results.judge(f"share of the limit, {what}", row.share, at_least=share)
     results.judge(f"the same at 1,000, {what}", row.share_at_whole)
     if size == "small":
-        least = STARTER_BUDGET if label.startswith("starter") else CLIP_BUDGET
+        least = {"starter": STARTER_BUDGET, "ViT-B/32, fp32": CLIP_BUDGET}.get(label.partition(":")[0])
         results.judge(
             f"at 1,000, to the network alone, {what}",
             row.ratio,
