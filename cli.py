@@ -134,7 +134,7 @@ def _leave(code: object) -> None:
     That costs a tenth of a query, and the system takes it all back anyway. Where something is left to do
     besides what was registered for the end, the usual way is gone.
     """
-    others = [one for one in threading.enumerate() if one is not threading.current_thread() and not one.daemon]
+    others = [one for one in threading.enumerate() if not one.daemon and one is not threading.main_thread()]
     if others or not (code is None or isinstance(code, int)):
         return
     atexit._run_exitfuncs()

@@ -65,6 +65,7 @@ truth = Truth(
     key=info.cache_key, dim=info.dim, generation=info.generation, epoch=info.epoch,
     count=lambda: reads.embedding_count(reader, info.id),
     has=lambda generation: reads.has_generation(reader, info.id, generation),
+    stamps=lambda: reads.vector_stamps(reader, info.id),
     rows=lambda after: reads.vectors(reader, info.id, after=after),
 )
 opened = open_store(location.cache, truth)

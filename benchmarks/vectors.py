@@ -293,10 +293,10 @@ def rows_of(data: Data) -> Truth:
     from retrieval.stores.opening import Truth
     from retrieval.types import checksum
 
-    def rows(after: int) -> Iterator[tuple[int, bytes, bytes, int]]:
+    def rows(after: int) -> Iterator[tuple[int, bytes, bytes, int, int]]:
         for number, row in enumerate(data.rows if after < 1 else ()):
             vector = row.tobytes()
-            yield number, vector, b"", checksum(vector, b"")
+            yield number, vector, b"", checksum(vector, b""), 1
 
     count = len(data.rows)
     return Truth(
@@ -306,7 +306,7 @@ def rows_of(data: Data) -> Truth:
         epoch=0,
         count=lambda: count,
         has=lambda generation: generation == 1,
-        ids=lambda: np.arange(count),
+        stamps=lambda: (np.arange(count), np.ones(count, np.int64)),
         rows=rows,
     )
 

@@ -131,14 +131,14 @@ class _Damaged:
 
 
 def _broken_vectors(
-    reader: Reader, read: Callable[[Reader, int], Iterator[tuple[int, bytes, bytes, int]]]
+    reader: Reader, read: Callable[[Reader, int], Iterator[tuple[int, bytes, bytes, int, int]]]
 ) -> dict[int, list[int]]:
     """By encoder, those whose vector has the wrong size, a flipped bit, or is not a number."""
     import numpy as np
 
     damaged: dict[int, list[int]] = {}
     for info in reads.encoders(reader):
-        for owner, vector, aux, stored in read(reader, info.id):
+        for owner, vector, aux, stored, _ in read(reader, info.id):
             whole = len(vector) == 2 * info.dim and checksum(vector, aux) == stored
             if not whole or not np.isfinite(np.frombuffer(vector, "<f2")).all():
                 damaged.setdefault(info.id, []).append(owner)

@@ -356,7 +356,7 @@ class State:
             epoch=info.epoch,
             count=lambda: reads.embedding_count(self.reader, info.id),
             has=lambda generation: reads.has_generation(self.reader, info.id, generation),
-            ids=lambda: reads.vector_ids(self.reader, info.id),
+            stamps=lambda: reads.vector_stamps(self.reader, info.id),
             rows=lambda after: reads.vectors(self.reader, info.id, after=after),
         )
 
@@ -370,7 +370,7 @@ class State:
             epoch=info.text_epoch,
             count=lambda: reads.text_embedding_count(self.reader, info.id),
             has=lambda generation: reads.has_text_generation(self.reader, info.id, generation),
-            ids=lambda: reads.text_vector_ids(self.reader, info.id),
+            stamps=lambda: reads.text_stamps(self.reader, info.id),
             rows=lambda after: reads.text_vectors(self.reader, info.id, after=after),
         )
 

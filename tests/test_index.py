@@ -523,7 +523,7 @@ def test_vectors_are_float16_rows_with_checksums(catalog: Path) -> None:
     stored = list(reads.vectors(reader, active.id))
     reader.close()
     assert len(stored) == 6
-    assert all(len(vector) == 2 * active.dim for _, vector, _, _ in stored)
+    assert all(len(vector) == 2 * active.dim for _, vector, *_ in stored)
 
 
 def test_same_name_with_new_weights_is_embedded_anew(

@@ -309,46 +309,60 @@ def shown(reader: Reader, image_ids: Sequence[int]) -> dict[int, Shown]:
     return found
 
 
-def vectors(reader: Reader, encoder_id: int, *, after: int = 0) -> Iterator[tuple[int, bytes, bytes, int]]:
-    """Image id, vector, second-stage bytes and checksum of every vector newer than generation `after`."""
-    for image_id, vector, aux, checksum in reader.stream(
-        "SELECT image_id, vector, aux, checksum FROM embeddings "
+def vectors(
+    reader: Reader, encoder_id: int, *, after: int = 0
+) -> Iterator[tuple[int, bytes, bytes, int, int]]:
+    """Image id, vector, second-stage bytes, checksum and generation of every vector newer than `after`."""
+    for image_id, vector, aux, checksum, generation in reader.stream(
+        "SELECT image_id, vector, aux, checksum, generation FROM embeddings "
         "WHERE encoder_id = :e AND generation > :g ORDER BY image_id",
         e=encoder_id,
         g=after,
     ):
-        yield int(image_id), bytes(vector), bytes(aux), int(checksum)
+        yield int(image_id), bytes(vector), bytes(aux), int(checksum), int(generation)
 
 
-def vector_ids(reader: Reader, encoder_id: int) -> NDArray[np.int64]:
-    """The ids of the pictures that have a vector, in order."""
-    return _ids(reader, "SELECT image_id FROM embeddings WHERE encoder_id = :e ORDER BY image_id", encoder_id)
-
-
-def text_vector_ids(reader: Reader, encoder_id: int) -> NDArray[np.int64]:
-    """The ids of the texts that have one, in order."""
-    return _ids(
-        reader, "SELECT text_id FROM text_embeddings WHERE encoder_id = :e ORDER BY text_id", encoder_id
+def vector_stamps(reader: Reader, encoder_id: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The ids of the pictures that have a vector, in order, and the generation of each."""
+    return _stamps(
+        reader,
+        "SELECT image_id, generation FROM embeddings WHERE encoder_id = :e ORDER BY image_id",
+        encoder_id,
     )
 
 
-def _ids(reader: Reader, sql: str, encoder_id: int) -> NDArray[np.int64]:
+def text_stamps(reader: Reader, encoder_id: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The same of the texts that have one."""
+    return _stamps(
+        reader,
+        "SELECT text_id, generation FROM text_embeddings WHERE encoder_id = :e ORDER BY text_id",
+        encoder_id,
+    )
+
+
+def _stamps(reader: Reader, sql: str, encoder_id: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    from array import array
+
     import numpy as np
 
-    return np.fromiter((row[0] for row in reader.stream(sql, e=encoder_id)), np.int64)
+    ids, generations = array("q"), array("q")
+    for row_id, generation in reader.stream(sql, e=encoder_id):
+        ids.append(row_id)
+        generations.append(generation)
+    return np.frombuffer(ids, np.int64), np.frombuffer(generations, np.int64)
 
 
 def text_vectors(
     reader: Reader, encoder_id: int, *, after: int = 0
-) -> Iterator[tuple[int, bytes, bytes, int]]:
+) -> Iterator[tuple[int, bytes, bytes, int, int]]:
     """The same of every text's vector; nothing stands beside it."""
-    for text_id, vector, checksum in reader.stream(
-        "SELECT text_id, vector, checksum FROM text_embeddings "
+    for text_id, vector, checksum, generation in reader.stream(
+        "SELECT text_id, vector, checksum, generation FROM text_embeddings "
         "WHERE encoder_id = :e AND generation > :g ORDER BY text_id",
         e=encoder_id,
         g=after,
     ):
-        yield int(text_id), bytes(vector), b"", int(checksum)
+        yield int(text_id), bytes(vector), b"", int(checksum), int(generation)
 
 
 def content_hashes(reader: Reader, image_ids: Sequence[int]) -> dict[int, bytes]:

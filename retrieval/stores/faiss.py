@@ -263,9 +263,9 @@ class FaissStore:
     def _with(self, flat: FlatStore, fresh: NDArray[np.int64]) -> FaissStore:
         return FaissStore(flat, self.index, fresh, self.figures, source=self.source, entry=self._entry)
 
-    def extended(self) -> FaissStore:
-        """The index brought to the rows as they are now; made anew where it has been outgrown."""
-        if len(self.flat) > OUTGROWN * self.figures["trained"]:
+    def extended(self, *, train: bool = True) -> FaissStore:
+        """The index brought to the rows as they are now; made anew where it is outgrown, with `train`."""
+        if train and len(self.flat) > OUTGROWN * self.figures["trained"]:
             return FaissStore.built(self.flat)
         index = faiss.read_index(str(self.source)) if self.source else faiss.clone_index(self.index)
         held = np.concatenate(list(self._held()))

@@ -21,13 +21,19 @@ GATHER_SHARE = 0.2
 
 
 class FlatStore:
-    """Rows sorted by image id: their vectors, and the bytes of the second stage."""
+    """Rows sorted by image id: their vectors, and the bytes of the second stage.
+
+    `generations` says of which state of the database each row is, where it is from one.
+    """
 
     kind = "flat"
 
-    def __init__(self, ids: NDArray[np.int64], rows: Rows) -> None:
+    def __init__(
+        self, ids: NDArray[np.int64], rows: Rows, generations: NDArray[np.int64] | None = None
+    ) -> None:
         self._ids = ids
         self.rows = rows
+        self.generations = np.zeros(len(ids), np.int64) if generations is None else generations
 
     @property
     def ids(self) -> NDArray[np.int64]:
@@ -103,14 +109,15 @@ class FlatStore:
         kept = np.flatnonzero(~newer.held(self._ids))
         ids = np.concatenate([self._ids[kept], newer.ids])
         order = np.argsort(ids, kind="stable")
-        return FlatStore(ids[order], self.rows.with_block(newer.rows, kept, order))
+        generations = np.concatenate([self.generations[kept], newer.generations])[order]
+        return FlatStore(ids[order], self.rows.with_block(newer.rows, kept, order), generations)
 
     def without(self, gone: NDArray[np.bool_]) -> FlatStore:
         """This store without some of its rows."""
         if not gone.any():
             return self
         kept = np.flatnonzero(~gone)
-        return FlatStore(self._ids[kept], self.rows.only(kept))
+        return FlatStore(self._ids[kept], self.rows.only(kept), self.generations[kept])
 
 
 def best(

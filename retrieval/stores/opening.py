@@ -43,8 +43,8 @@ WASTE = 0.1
 IN_MEMORY = 64 << 20
 """Rows of so many bytes are held in memory while they are read; more of them go through a file."""
 
-Newer = Callable[[int], Iterable[tuple[int, bytes, bytes, int]]]
-"""Rows newer than a generation: image id, vector, second-stage bytes, checksum."""
+Newer = Callable[[int], Iterable[tuple[int, bytes, bytes, int, int]]]
+"""Rows newer than a generation: image id, vector, second-stage bytes, checksum, generation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,8 @@ class Truth:
     count: Callable[[], int]
     has: Callable[[int], bool]
     """Whether the rows still hold vectors of a generation: a cache of another history fits none."""
-    ids: Callable[[], NDArray[np.int64]]
-    """The ids of all rows, in order: asked for only when rows were taken away."""
+    stamps: Callable[[], tuple[NDArray[np.int64], NDArray[np.int64]]]
+    """Ids and generations of all rows, in order of the ids: asked for only when rows were taken away."""
     rows: Newer
 
 
@@ -86,13 +86,13 @@ def open_store(root: Path, truth: Truth, *, save: bool = False, write: bool = Tr
     damaged = tuple(manifest.details.get("damaged", ()))
     if (manifest.epoch, manifest.generation) == (truth.epoch, truth.generation):
         return Opened(found, fresh=True, damaged=damaged)
-    if len(found) and truth.has(manifest.generation):
+    if len(found):
         caught = _caught_up(folder, found, manifest, truth, write=write)
         if caught is not None:
             store, damaged, missed = caught
             saves = write and (save or missed > max(TAIL_ROWS, TAIL_SHARE * len(store)))
             if saves:
-                store = _tidied(folder, store, kind)
+                store = _tidied(folder, store, kind, train=save)
             saved = saves and _save(folder, store, truth, kind, damaged)
             return Opened(store, fresh=saved, damaged=damaged)
     return _rebuilt(folder, truth, kind=kind, write=write)
@@ -145,7 +145,8 @@ def _mapped(paths: dict[str, Path], manifest: cache.Manifest) -> FlatStore:
     rows = Rows(tuple(blocks), order)
     if len(rows) != manifest.count or (order is not None and len(order) and int(order.max()) >= rows.stored):
         raise CacheCorrupt("The cache's rows do not fit together.")
-    return FlatStore(mapped(paths["ids"], np.int64, (manifest.count,)), rows)
+    ids, generations = (mapped(paths[name], np.int64, (manifest.count,)) for name in ("ids", "generations"))
+    return FlatStore(ids, rows, generations)
 
 
 def _caught_up(
@@ -157,16 +158,23 @@ def _caught_up(
     """
     base = found if isinstance(found, FlatStore) else found.flat
     lost: list[int] = list(manifest.details.get("damaged", ()))
-    half = base.rows.blocks[0].half
-    newer, damaged = _read(
-        folder, truth, after=manifest.generation, half=half, aux=base.rows.aux_width, write=write
-    )
+    gone = np.zeros(len(base), np.bool_)
+    if manifest.epoch == truth.epoch:
+        if not truth.has(manifest.generation):
+            return None
+    else:
+        ids, generations = truth.stamps()
+        lost = np.intersect1d(lost, ids).tolist()
+        old = (generations <= manifest.generation) & ~np.isin(ids, lost)
+        if not base.held(ids[old]).all():
+            return None
+        if (base.generations[base.positions(ids[old])] != generations[old]).any():
+            return None
+        gone = ~np.isin(base.ids, ids)
+    half, aux = base.rows.blocks[0].half, base.rows.aux_width
+    newer, damaged = _read(folder, truth, after=manifest.generation, half=half, aux=aux, write=write)
     # A row that was renewed with a damaged one is not what it was any more.
-    gone = np.isin(base.ids, np.array(damaged, np.int64))
-    if manifest.epoch != truth.epoch:
-        there = truth.ids()
-        gone |= ~np.isin(base.ids, there, assume_unique=True)
-        lost = [image_id for image_id in lost if image_id in set(there.tolist())]
+    gone |= np.isin(base.ids, np.array(damaged, np.int64))
     flat = base.without(gone).merged(newer)
     damaged = tuple(sorted({*lost, *damaged} - set(newer.ids.tolist()))) if lost else damaged
     if len(flat) + len(damaged) != truth.count():
@@ -175,21 +183,25 @@ def _caught_up(
     return flat if isinstance(found, FlatStore) else found.beside(flat, newer.ids), damaged, missed
 
 
-def _tidied(folder: Path, store: Store, kind: str) -> Store:
-    """A store fit to be written: of few blocks, with an index where one is due and none that lags."""
+def _tidied(folder: Path, store: Store, kind: str, *, train: bool) -> Store:
+    """A store fit to be written: of few blocks, with an index where one is due and none that lags.
+
+    Only with `train` is one trained: who merely asks something does not wait for that.
+    """
     flat = store if isinstance(store, FlatStore) else store.flat
-    indexed = isinstance(store, FlatStore) and _wants_index(kind, len(flat), flat.dim)
+    indexed = train and isinstance(store, FlatStore) and _wants_index(kind, len(flat), flat.dim)
     rows = flat.rows
     scattered = len(rows.blocks) > MOST_BLOCKS or rows.stored > (1 + WASTE) * len(rows)
     if len(flat) and (scattered or (indexed and not rows.blocks[0].half)):
         half = indexed or rows.blocks[0].half
         size = len(rows) * (4 * rows.dim + rows.aux_width)
-        flat = FlatStore(flat.ids, rewritten(rows, half=half, folder=folder if size > IN_MEMORY else None))
+        rows = rewritten(rows, half=half, folder=folder if size > IN_MEMORY else None)
+        flat = FlatStore(flat.ids, rows, flat.generations)
     if isinstance(store, FlatStore):
         return _faiss(flat) if indexed else flat
     store = store.over(flat)
     lagging = len(store.fresh) > max(FRESH_ROWS, FRESH_SHARE * len(flat))
-    return store.extended() if lagging or store.wasteful else store
+    return store.extended(train=train) if lagging or store.wasteful else store
 
 
 def _read(
@@ -201,11 +213,11 @@ def _read(
     def sound() -> Iterator[Row]:
         width = aux
         damaged.clear()
-        for image_id, vector, extra, stored in truth.rows(after):
+        for image_id, vector, extra, stored, generation in truth.rows(after):
             width = len(extra) if width is None else width
             whole = len(vector) == 2 * truth.dim and len(extra) == width
             if whole and checksum(vector, extra) == stored:
-                yield Row(image_id, vector, extra)
+                yield Row(image_id, vector, extra, generation)
             else:
                 damaged.append(image_id)
 
@@ -213,18 +225,19 @@ def _read(
     try:
         if large:
             folder.mkdir(parents=True, exist_ok=True)
-        ids, rows = read_rows(sound(), dim=truth.dim, aux=aux, half=half, folder=folder if large else None)
+        place = folder if large else None
+        ids, generations, rows = read_rows(sound(), dim=truth.dim, aux=aux, half=half, folder=place)
     except OSError as error:
         if not large:
             raise
         log.info("rows are read into memory, the disk cannot take them: %s", error)
-        ids, rows = read_rows(sound(), dim=truth.dim, aux=aux, half=half, folder=None)
+        ids, generations, rows = read_rows(sound(), dim=truth.dim, aux=aux, half=half, folder=None)
     if damaged:
         log.warning(
             "The vectors of %d pictures are damaged and left out. Mend them: search doctor --fix",
             len(damaged),
         )
-    return FlatStore(ids, rows), tuple(damaged)
+    return FlatStore(ids, rows, generations), tuple(damaged)
 
 
 def _rebuilt(folder: Path, truth: Truth, *, kind: str, write: bool) -> Opened:
@@ -257,11 +270,13 @@ def _kind(folder: Path) -> str:
 def _save(folder: Path, store: Store, truth: Truth, kind: str, damaged: tuple[int, ...]) -> bool:
     """Whether the files could be written: a disk that is full costs the next query time, never an answer."""
     flat = store if isinstance(store, FlatStore) else store.flat
-    parts: dict[str, Callable[[Path], None]] = {"ids": lambda path: flat.ids.tofile(path)}
+    parts: dict[str, Callable[[Path], None]] = {
+        "ids": partial(_write, flat.ids),
+        "generations": partial(_write, flat.generations),
+    }
     kept: dict[str, Entry] = {}
-    order = flat.rows.order
-    if order is not None:
-        parts["order"] = lambda path: order.tofile(path)
+    if flat.rows.order is not None:
+        parts["order"] = partial(_write, flat.rows.order)
     for number, block in enumerate(flat.rows.blocks):
         if block.files:
             kept |= {f"{part}-{number}": entry for part, entry in block.files.items()}

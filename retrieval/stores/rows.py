@@ -87,6 +87,7 @@ class Row(NamedTuple):
     id: int
     vector: bytes
     aux: bytes
+    generation: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,14 +192,15 @@ def as_floats(halves: NDArray[np.float16]) -> NDArray[np.float32]:
 
 def read_rows(
     rows: Iterable[Row], *, dim: int, aux: int | None, half: bool, folder: Path | None
-) -> tuple[NDArray[np.int64], Rows]:
-    """Ids and rows from the database, in its order; of any number, a portion of them in memory at a time.
+) -> tuple[NDArray[np.int64], NDArray[np.int64], Rows]:
+    """Ids, generations and rows from the database; of any number, a portion of them in memory at a time.
 
     They are written into files of `folder` as they come, and mapped from there. Without one they
     stay in memory.
     """
     source = iter(rows)
     ids: list[NDArray[np.int64]] = []
+    generations: list[NDArray[np.int64]] = []
     with ExitStack() as stack:
         spools: dict[str, _Spool] = {}
         width = 0 if aux is None else aux
@@ -207,6 +209,7 @@ def read_rows(
                 width = len(portion[0].aux) if aux is None else aux
                 spools = {name: stack.enter_context(_Spool(folder, name)) for name in PARTS}
             ids.append(np.fromiter((row.id for row in portion), np.int64, len(portion)))
+            generations.append(np.fromiter((row.generation for row in portion), np.int64, len(portion)))
             halves = np.frombuffer(b"".join(row.vector for row in portion), "<f2").reshape(len(portion), dim)
             floats = as_floats(halves)
             lengths = np.maximum(np.linalg.norm(floats, axis=1), 1e-12).astype(np.float32)
@@ -216,10 +219,11 @@ def read_rows(
             else:
                 spools["vectors"].add(floats / lengths[:, None])
             spools["aux"].add(np.frombuffer(b"".join(row.aux for row in portion), np.uint8))
-        every = np.concatenate(ids) if ids else np.empty(0, np.int64)
-        if not len(every):
-            return every, empty_rows(dim, width, half=half)
-        return every, Rows((_block(len(every), dim, width, half, {n: s.done() for n, s in spools.items()}),))
+        if not ids:
+            return np.empty(0, np.int64), np.empty(0, np.int64), empty_rows(dim, width, half=half)
+        every = np.concatenate(ids)
+        done = {name: spool.done() for name, spool in spools.items()}
+        return every, np.concatenate(generations), Rows((_block(len(every), dim, width, half, done),))
 
 
 def empty_rows(dim: int, aux: int, *, half: bool) -> Rows:

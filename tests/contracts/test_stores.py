@@ -55,10 +55,13 @@ class Rows:
             generation=self.generation,
             epoch=self.epoch,
             count=lambda: len(self.table),
-            ids=lambda: np.array(sorted(self.table), np.int64),
+            stamps=lambda: (
+                np.array(sorted(self.table), np.int64),
+                np.array([self.table[image_id][3] for image_id in sorted(self.table)], np.int64),
+            ),
             has=lambda generation: any(row[3] == generation for row in self.table.values()),
             rows=lambda after: [
-                (image_id, *row[:3]) for image_id, row in sorted(self.table.items()) if row[3] > after
+                (image_id, *row) for image_id, row in sorted(self.table.items()) if row[3] > after
             ],
         )
 
@@ -331,6 +334,37 @@ def test_removed_rows_cost_no_reading_of_those_that_stay(
     assert store.ids.tolist() == sorted(rows.table)
 
 
+def test_rows_of_the_last_change_may_all_be_taken_away(
+    opened: Callable[[Rows], Opened], tmp_path: Path
+) -> None:
+    rows = Rows(400)
+    rows.add(range(401, 411))
+    opened(rows)
+    rows.remove(range(401, 411))
+    asked: list[int] = []
+    truth = rows.truth
+    whole = dataclasses.replace(truth, rows=lambda after: asked.append(after) or truth.rows(after))
+    store = open_store(tmp_path, whole).store
+    assert 0 not in asked
+    assert store.ids.tolist() == sorted(rows.table)
+
+
+def test_row_of_a_lost_history_is_not_kept_when_others_went(
+    opened: Callable[[Rows], Opened], tmp_path: Path
+) -> None:
+    """A backup from before a picture was changed was restored, and another picture forgotten since."""
+    rows = Rows(50)
+    backup = dict(rows.table)
+    rows.add([7])
+    opened(rows)
+    rows.table = backup
+    rows.remove([3])
+    query = rows.query()
+    store = open_store(tmp_path, rows.truth).store
+    assert store.search(query, 49)[0].tolist() == rows.best(query, 49)
+    assert store.vectors(np.array([7])).astype("<f2").tobytes() == backup[7][0]
+
+
 def test_row_that_was_taken_away_and_came_back_is_the_new_one(
     opened: Callable[[Rows], Opened], tmp_path: Path
 ) -> None:
@@ -417,6 +451,22 @@ def test_size_decides_what_is_searched_how(tmp_path: Path, monkeypatch: pytest.M
     assert manifest.details["blocks"] == [[1001, True]], "an index stands over rows of half the size"
     assert cache.recall(tmp_path, "test@1") == manifest.details["index"]["recall"] > 0.9
     assert recall(rows, open_store(tmp_path, rows.truth).store) >= 0.95
+
+
+def test_who_only_asks_does_not_wait_for_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = Rows(1000)
+    monkeypatch.setattr(opening, "EXACT_NUMBERS", 1000 * DIM)
+    monkeypatch.setattr(opening, "TAIL_ROWS", 10)
+    rebuild_store(tmp_path, rows.truth)
+    rows.add(range(1001, 1101))
+    opened = open_store(tmp_path, rows.truth)
+    assert opened.fresh, "so many rows are written all the same"
+    assert opened.store.kind == "flat"
+    rows.add([1101])
+    assert open_store(tmp_path, rows.truth, save=True).store.kind == "faiss"
+    monkeypatch.setattr("retrieval.stores.faiss.FaissStore.built", lambda _: pytest.fail("trained"))
+    rows.add(range(3000, 5000))
+    assert len(open_store(tmp_path, rows.truth).store.ids) == 3101
 
 
 def test_kind_that_was_chosen_outlives_a_new_layout(tmp_path: Path) -> None:
