@@ -244,7 +244,7 @@ class Atlas:
         """The pictures whose vectors are newer than the map."""
         if kept.generation == truth.generation:
             return []
-        return [image_id for image_id, _, _, _ in truth.rows(kept.generation)]
+        return [image_id for image_id, *_ in truth.rows(kept.generation)]
 
 
 class _Telling:
