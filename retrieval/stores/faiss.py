@@ -29,7 +29,7 @@ TRAIN_PER_LIST = 40
 TRAIN_ROWS = 200_000
 ROUNDS = 8
 """Of k-means; more of them move the lists, and hardly the recall."""
-RECALL_WANTED = 0.975
+RECALL_WANTED = 0.97
 SETTINGS = (
     (8, 200),
     (16, 200),
@@ -43,6 +43,8 @@ SETTINGS = (
 )
 """Lists to look into and candidates to rank exactly, from the cheapest on."""
 TRIALS = 200
+ASIDE = 1.5
+"""How far to the side a text is taken to lie, where the pictures it fits are at one."""
 EXACT_ROWS = 2000
 """A filter that leaves no more than this is answered exactly, sooner than an index could."""
 FILTERED_LISTS = 1.5
@@ -236,9 +238,7 @@ class FaissStore:
         """Train an index on a sample of the rows, fill it, and find how far it must look."""
         count = len(flat)
         lists = max(1, min(round(2 * math.sqrt(count)), count // TRAIN_PER_LIST))
-        # A graph over the centres sorts rows into lists: with all centres to compare, the time
-        # for each row would grow with the catalog.
-        index = faiss.index_factory(flat.dim, f"IVF{lists}_HNSW32,RaBitQfs", faiss.METRIC_INNER_PRODUCT)
+        index = faiss.index_factory(flat.dim, f"IVF{lists},RaBitQfs", faiss.METRIC_INNER_PRODUCT)
         index.cp.niter = ROUNDS
         index.cp.min_points_per_centroid = 1
         drawn = np.random.default_rng(0).permutation(count)[: min(lists * TRAIN_PER_LIST, TRAIN_ROWS)]
@@ -278,25 +278,36 @@ class FaissStore:
 
     def _tune(self, lists: int) -> None:
         """The least work that reaches the recall we want, measured against exact search."""
-        rng = np.random.default_rng(1)
-        # A text lies between the pictures that it fits, not upon one of them.
-        drawn = rng.integers(0, len(self.flat), (TRIALS, 3))
-        queries = np.stack([self.flat.rows.vectors(rows).sum(0) for rows in drawn])
-        queries += rng.normal(scale=0.5 / math.sqrt(self.flat.dim), size=queries.shape).astype(np.float32)
-        queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+        queries = self._trials()
         exact = [set(self.flat.ids[rows].tolist()) for rows in _nearest(self.flat, queries, 10)]
         for probes, candidates in (*((p, c) for p, c in SETTINGS if p < lists), (lists, SETTINGS[-1][1])):
             self.figures["nprobe"], self.figures["candidates"] = probes, candidates
-            found = [
-                self.flat.held(ids) & np.isin(ids, list(wanted))
-                for ids, wanted in (
-                    (self._best_ten(query), wanted) for query, wanted in zip(queries, exact, strict=True)
-                )
+            shares = [
+                len(wanted.intersection(self._best_ten(query).tolist())) / max(1, len(wanted))
+                for query, wanted in zip(queries, exact, strict=True)
             ]
-            hits = sum(int(np.count_nonzero(one)) for one in found)
-            self.figures["recall"] = round(hits / max(1, sum(map(len, exact))), 4)
+            # What is found for the harder half is what is promised.
+            self.figures["recall"] = round(min(float(np.mean(shares[half::2])) for half in (0, 1)), 4)
             if self.figures["recall"] >= RECALL_WANTED:
                 return
+
+    def _trials(self) -> Vectors:
+        """Queries like those of people, as far as one can tell without a model."""
+        rng = np.random.default_rng(1)
+        shape = (TRIALS, self.flat.dim)
+        aside = (rng.standard_normal(shape) / math.sqrt(self.flat.dim)).astype(np.float32)
+        # A text lies between the pictures that it fits, not upon one of them; and off to one side of all.
+        drawn = rng.integers(0, len(self.flat), (TRIALS, 3))
+        queries = np.stack(
+            [
+                self.flat.rows.vectors(rows[: 1 if number % 2 else 3]).sum(0)
+                for number, rows in enumerate(drawn)
+            ]
+        )
+        queries /= np.maximum(np.linalg.norm(queries, axis=1, keepdims=True), 1e-12)
+        queries += np.where(np.arange(TRIALS) % 2, ASIDE, 0.5)[:, None].astype(np.float32) * aside
+        queries /= np.maximum(np.linalg.norm(queries, axis=1, keepdims=True), 1e-12)
+        return queries
 
     def _best_ten(self, query: NDArray[np.float32]) -> NDArray[np.int64]:
         """What a search by the index finds, whatever the size."""
