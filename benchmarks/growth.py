@@ -133,7 +133,11 @@ def judge(costs: Costs, sizes: list[int]) -> None:
             at_most=OPENS,
             unit="s",
         )
-        peaks = {name: known[most] for name, known in costs.figures.items() if costs.units[name] == "MiB"}
+        peaks = {
+            name: known[most]
+            for name, known in costs.figures.items()
+            if costs.units[name] == "MiB" and most in known
+        }
         largest = max((name for name in peaks if name.startswith("memory")), key=lambda name: peaks[name])
         results.note("needs most memory", largest)
         results.judge(
