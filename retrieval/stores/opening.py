@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("retrieval")
 
 KINDS = ("auto", "flat", "faiss")
-EXACT_NUMBERS = 40_000_000
-"""Vectors of so many numbers in all are searched exactly, in some 12 ms: 100,000 of the starter's 384,
-78,000 of 512. Beyond, an index pays, also for a single query that has to load it."""
+EXACT_NUMBERS = 25_000_000
+"""Vectors of so many numbers in all are searched exactly, in some 8 ms: 65,000 of the starter's 384,
+48,000 of 512. Beyond, an index pays, also for a single query that has to load it."""
 TAIL_ROWS = 2000
 TAIL_SHARE = 0.02
 """A query that finds more than this missing from a cache writes what it caught up on."""
