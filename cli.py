@@ -75,11 +75,15 @@ def _catalog_last(args: list[str], names: list[str]) -> list[str]:
 class SearchGroup(click.Group):
     """A group whose words that are no command are a query, and whose errors are for people."""
 
+    at_once = False
+    """Whether the command is one whose end nothing has to wait for."""
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:
             return super().__call__(*args, **kwargs)
         except SystemExit as end:
-            _leave(end.code)
+            if self.at_once:
+                _leave(end.code)
             raise
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -105,6 +109,8 @@ class SearchGroup(click.Group):
                     err=True,
                 )
             args = ["find", *args]
+        # Other commands run libraries that may have something left to say.
+        self.at_once = args[:1] == ["find"]
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:

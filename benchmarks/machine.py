@@ -84,7 +84,7 @@ def _machine() -> str:
     from retrieval import config
 
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
-    system = f"{platform.system()} {platform.release()}"
+    system = f"{platform.system()} {platform.release().partition('-')[0]}"
     return f"{config.cores()} cores of {_processor()}, {memory:.0f} GiB, {system}"
 
 
