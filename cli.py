@@ -191,7 +191,10 @@ def main() -> None:
     help="Also read the text in pictures that was not read yet. Needs the extra 'ocr'.",
 )  # fmt: skip
 @click.option(
-    "--workers", type=click.IntRange(1, 256), metavar="N", help="Loading processes. Default: one a core."
+    "--workers",
+    type=click.IntRange(1, 256),
+    metavar="N",
+    help="Loading processes. Default: one a core, fewer where memory is short.",
 )
 @click.option("--memory", metavar="SIZE", help="Memory for pictures in flight, as 500M or 2G.")
 @json_option

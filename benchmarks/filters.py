@@ -115,15 +115,14 @@ def search(
     import numpy as np
 
     from retrieval.db import reads
+    from retrieval.query.masks import allowed_among
 
     hidden = reads.hidden_ids(reader)
     visible = ~np.isin(store.ids, hidden) if hidden else None
     allowed, passing = visible, len(store) - len(hidden)
     if where:
-        sql, values = where.sql()
-        ids = where.passing(reader.rows(sql, **values))
-        allowed, passing = np.zeros(len(store), np.bool_), len(ids)
-        allowed[store.positions(ids)] = True
+        allowed = allowed_among(store.ids, where, reader)
+        passing = int(np.count_nonzero(allowed))
     ids, _ = store.search(query, LIMIT, allowed=allowed)
     store.sample(query, allowed=visible)
     return len(ids), passing

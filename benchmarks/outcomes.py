@@ -192,7 +192,12 @@ def measured(row: Mapping[str, Any]) -> str:
 def bound(row: Mapping[str, Any]) -> str:
     """The bounds as text, such as '≤ 0.45 s'."""
     limits = (("≥", row["at_least"]), ("≤", row["at_most"]))
-    said = [f"{sign} {figure(limit)}" for sign, limit in limits if limit is not None]
+    # A bound is what somebody wrote down: it is not rounded to another.
+    said = [
+        f"{sign} {figure(limit, 4 if 0.999 < limit < 1 else 0)}"
+        for sign, limit in limits
+        if limit is not None
+    ]
     return _with_unit(" and ".join(said), row["unit"]) if said else ""
 
 

@@ -269,7 +269,7 @@ def pictures_below(folder: Path) -> list[Path]:
 
     if not folder.is_dir():
         raise QueryError(f"{folder} is no folder. Name one with pictures: --photos FOLDER")
-    return [Path(os.fsdecode(file.path)) for file in scan(os.fsencode(folder)).files]
+    return [Path(os.fsdecode(path)) for path in scan(os.fsencode(folder)).files.paths()]
 
 
 def _check_enough(count: int, holds: str) -> None:

@@ -282,3 +282,21 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(tmp_path: Path, photos: P
     assert index_folder(tmp_path / "c", photos, model="toy").interrupted is False
     with Catalog(tmp_path / "c") as opened:
         assert opened.status().images == 126
+
+
+def test_query_leaves_at_once_and_with_all_that_it_has_to_say(catalog: Path) -> None:
+    """What was registered for the end is done; taking the interpreter apart is left out."""
+    code = (
+        "import atexit, sys, cli\n"
+        "class Held:\n"
+        "    def __del__(self): print('taken apart')\n"
+        "held = Held()\n"
+        "atexit.register(print, 'registered')\n"
+        f"sys.argv = ['search', 'find', 'red', '--json', '--no-server', '--catalog', {str(catalog)!r}]\n"
+        "cli.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    *hits, last = done.stdout.splitlines()
+    assert (done.returncode, last) == (0, "registered"), done.stderr
+    assert hits
+    assert all(json.loads(hit)["path"] for hit in hits)

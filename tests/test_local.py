@@ -28,6 +28,7 @@ from tests.tiny_vlm import KINDS, build
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+from retrieval import container  # noqa: E402
 from retrieval.captioners.local import memory, opening, saying, speaker  # noqa: E402
 from retrieval.captioners.local.plain import Plain  # noqa: E402
 from retrieval.captioners.local.saying import Hearing  # noqa: E402
@@ -480,16 +481,23 @@ def test_a_model_whose_numbers_overflow_is_an_error_and_no_answer(tiny: Tiny) ->
 def test_free_memory_is_the_least_of_what_the_machine_and_its_container_allow(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "meminfo").write_text("MemTotal: 900 kB\nMemAvailable:    800 kB\n")
-    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "meminfo")
-    monkeypatch.setattr(memory, "CGROUP", tmp_path)
+    meminfo, group = tmp_path / "proc" / "meminfo", tmp_path / "sys" / "fs" / "cgroup"
+    (tmp_path / "proc" / "self").mkdir(parents=True)
+    group.mkdir(parents=True)
+    meminfo.write_text("MemTotal: 900 kB\nMemAvailable:    800 kB\n")
+    (tmp_path / "proc" / "self" / "cgroup").write_text("0::/\n")
+    monkeypatch.setattr(container, "ROOT", tmp_path)
+    container._limited.cache_clear()
     assert memory.free_memory("cpu") == 800 << 10
-    (tmp_path / "memory.max").write_text("5000\n")
-    (tmp_path / "memory.current").write_text("4000\n")
-    (tmp_path / "memory.stat").write_text("anon 1\ninactive_file 500\n")
+    (group / "memory.max").write_text("5000\n")
+    (group / "memory.current").write_text("4000\n")
+    (group / "memory.stat").write_text("anon 1\ninactive_file 500\n")
+    container._limited.cache_clear()
     assert memory.free_memory("cpu") == 1500
-    (tmp_path / "memory.max").write_text("max\n")
+    (group / "memory.max").write_text("max\n")
+    container._limited.cache_clear()
     assert memory.free_memory("cpu") == 800 << 10
+    container._limited.cache_clear()
 
 
 def test_a_batch_that_does_not_fit_is_halved_until_it_does(

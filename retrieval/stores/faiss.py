@@ -78,7 +78,7 @@ class FaissStore:
         flat: FlatStore,
         index: Any,
         fresh: NDArray[np.int64],
-        details: dict[str, Any],
+        figures: dict[str, Any],
         *,
         source: Path | None = None,
         entry: Entry | None = None,
@@ -87,7 +87,7 @@ class FaissStore:
         self.index = index
         self.fresh = fresh
         """Ids of the rows that the index does not hold as they are now."""
-        self.figures = details
+        self.figures = figures
         self.source = source
         """The file the index was read from; None when it is not written yet."""
         self._entry = entry
@@ -152,7 +152,8 @@ class FaissStore:
         # Filters follow meaning: what passes may lie in none of the lists that are nearest. So lists
         # count by what in them passes, as far as a part of the rows tells.
         step = max(1, left // LISTED_ROWS)
-        passing = np.flatnonzero(allowed[::step]) * step
+        # Of those that pass, not of all: pictures may take turns, as raw files and their JPEGs do.
+        passing = np.flatnonzero(allowed)[::step]
         held = np.bincount(self._lists[passing], minlength=len(scores) + 1)[:-1]
         order = np.argsort(np.where(held > 0, -scores, np.inf))
         enough = int(np.searchsorted(np.cumsum(held[order]) * step, FILTERED_ROWS)) + 1
@@ -224,14 +225,14 @@ class FaissStore:
 
     @classmethod
     def opened(
-        cls, flat: FlatStore, paths: dict[str, Path], entry: Entry, details: dict[str, Any]
+        cls, flat: FlatStore, paths: dict[str, Path], entry: Entry, figures: dict[str, Any]
     ) -> FaissStore:
         """A store over files that were written by `parts`."""
         index = faiss.read_index(str(paths["index"]))
         if index.d != flat.dim or not index.is_trained:
             raise ValueError("the index is of other vectors")
         fresh = np.fromfile(paths["fresh"], np.int64) if "fresh" in paths else np.empty(0, np.int64)
-        return cls(flat, index, fresh, details, source=paths["index"], entry=entry)
+        return cls(flat, index, fresh, figures, source=paths["index"], entry=entry)
 
     @classmethod
     def built(cls, flat: FlatStore) -> FaissStore:
@@ -245,8 +246,8 @@ class FaissStore:
         with _all_cores():
             index.train(flat.rows.vectors(np.sort(drawn)))
             _fill(index, flat, np.arange(count))
-        details = {"nprobe": lists, "candidates": SETTINGS[0][1], "recall": 1.0, "trained": count}
-        store = cls(flat, index, np.empty(0, np.int64), details)
+        figures = {"nprobe": lists, "candidates": SETTINGS[0][1], "recall": 1.0, "trained": count}
+        store = cls(flat, index, np.empty(0, np.int64), figures)
         store._tune(lists)
         return store
 

@@ -422,6 +422,18 @@ def test_filter_that_follows_meaning_is_answered_by_the_index(
     assert hits >= 0.9 * 300
 
 
+def test_filter_of_pictures_that_take_turns_is_answered_by_the_index(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As raw files and their JPEGs do: what passes may lie at no place that even steps would meet."""
+    monkeypatch.setattr("retrieval.stores.faiss.EXACT_ROWS", 50)
+    monkeypatch.setattr("retrieval.stores.faiss.LISTED_ROWS", 300)
+    rows = Rows(4000)
+    store = rebuild_store(tmp_path, rows.truth, kind="faiss").store
+    monkeypatch.setattr(store.flat, "search", lambda *_, **__: pytest.fail("searched exactly"))
+    assert recall(rows, store, allowed=np.arange(4000) % 4 == 1) >= 0.9
+
+
 def test_filters_find_ids_that_leave_gaps(opened: Callable[[Rows], Opened], tmp_path: Path) -> None:
     rows = Rows(4000)
     rows.remove(range(1, 4000, 3))

@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from retrieval import config
 from retrieval.captioners.known import shown_bytes
 from retrieval.checkpoints import PICKLED, SAFE
 
 if TYPE_CHECKING:
     from retrieval.checkpoints import Checkpoint
 
-MEMINFO = Path("/proc/meminfo")
 CPUINFO = Path("/proc/cpuinfo")
-CGROUP = Path("/sys/fs/cgroup")
 FAST_BF16 = {"avx512_bf16", "amx_bf16", "bf16"}
 """Processors without one of these only imitate bfloat16, at a speed nobody waits for."""
 LONGEST_HEADER = 100 << 20
@@ -55,9 +54,9 @@ def free_memory(device: str) -> int | None:
         with suppress(RuntimeError):
             return int(torch.cuda.mem_get_info()[0])
         return None
-    free_here = [amount for amount in (_available(), _allowed()) if amount is not None]
-    if free_here:
-        return min(free_here)
+    free_here = config.free_memory()
+    if free_here is not None:
+        return free_here
     with suppress(AttributeError, ValueError, OSError):
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return None
@@ -87,24 +86,6 @@ def _counted(file: Path) -> int:
             raise ValueError(f"{file.name} has no head that can be read")
         head = json.loads(opened.read(length))
     return sum(prod(entry["shape"]) for name, entry in head.items() if name != "__metadata__")
-
-
-def _available() -> int | None:
-    with suppress(OSError, ValueError):
-        for line in MEMINFO.read_text("ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) << 10
-    return None
-
-
-def _allowed() -> int | None:
-    """What is left of a container's own limit; what its files hold in memory can be given up."""
-    with suppress(OSError, ValueError):
-        limit = int((CGROUP / "memory.max").read_text("ascii"))
-        used = int((CGROUP / "memory.current").read_text("ascii"))
-        counts = dict(line.split() for line in (CGROUP / "memory.stat").read_text("ascii").splitlines())
-        return max(0, limit - used + int(counts.get("inactive_file", 0)))
-    return None
 
 
 def _computes_bf16() -> bool:
