@@ -427,7 +427,7 @@ def test_filter_of_pictures_that_take_turns_is_answered_by_the_index(
 ) -> None:
     """As raw files and their JPEGs do: what passes may lie at no place that even steps would meet."""
     monkeypatch.setattr("retrieval.stores.faiss.EXACT_ROWS", 50)
-    monkeypatch.setattr("retrieval.stores.faiss.LISTED_ROWS", 300)
+    monkeypatch.setattr("retrieval.stores.faiss.LISTED_ROWS", 250)
     rows = Rows(4000)
     store = rebuild_store(tmp_path, rows.truth, kind="faiss").store
     monkeypatch.setattr(store.flat, "search", lambda *_, **__: pytest.fail("searched exactly"))
