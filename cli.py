@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
-import atexit
 import difflib
 import os
 import signal
 import sys
-import threading
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
+from retrieval.commands.ending import Ending, quietly, unread
 
-from retrieval.commands.options import (
-    Number,
-    Output,
-    catalog_option,
-    drawn_why,
-    echo_json,
-    filter_options,
-    json_option,
-    limit_option,
-    output_options,
-    parse_bytes,
-    ranking_options,
-    reading_options,
-    safe,
-)
-from retrieval.errors import RetrievalError
+with quietly():
+    import click
+
+    from retrieval import upgrades
+    from retrieval.commands import logs
+    from retrieval.commands.options import (
+        Duration,
+        Number,
+        Output,
+        catalog_option,
+        drawn_why,
+        echo_json,
+        filter_options,
+        json_option,
+        limit_option,
+        output_options,
+        parse_bytes,
+        ranking_options,
+        reading_options,
+        safe,
+    )
+    from retrieval.errors import RetrievalError
 
 # One query uses one thread; the others would only spin. Read by NumPy's BLAS when it is loaded.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -44,32 +48,27 @@ if TYPE_CHECKING:
 
 LATE: dict[str, str] = {
     "ask": "retrieval.commands.ask:ask",
+    "backup": "retrieval.commands.backup:backup",
     "concepts": "retrieval.commands.concepts:concepts",
     "describe": "retrieval.commands.describe:describe",
     "dupes": "retrieval.commands.dupes:dupes",
     "eval": "retrieval.commands.eval:evaluate",
     "explain": "retrieval.commands.explain:explain",
+    "export": "retrieval.commands.export:export",
     "feedback": "retrieval.commands.feedback:feedback",
     "groups": "retrieval.commands.groups:groups",
+    "import": "retrieval.commands.import_:import_",
     "match": "retrieval.commands.match:match",
     "mcp": "retrieval.commands.mcp:mcp",
     "models": "retrieval.commands.models:models",
+    "restore": "retrieval.commands.restore:restore",
     "serve": "retrieval.commands.serve:serve",
     "similar": "retrieval.commands.similar:similar",
     "tag": "retrieval.commands.tag:tag",
     "texts": "retrieval.commands.texts:texts",
+    "watch": "retrieval.commands.watch:watch",
 }
 """Commands that are imported when they are used."""
-
-
-def _catalog_last(args: list[str], names: list[str]) -> list[str]:
-    """`--catalog C index PATH` as the command has it: `index PATH --catalog C`."""
-    first = 2 if args[:1] == ["--catalog"] else 1 if args and args[0].startswith("--catalog=") else 0
-    if not first or first >= len(args) or args[first] not in names:
-        return args
-    rest = args[first:]
-    end = rest.index("--") if "--" in rest else len(rest)
-    return [*rest[:end], *args[:first], *rest[end:]]
 
 
 class SearchGroup(click.Group):
@@ -77,14 +76,30 @@ class SearchGroup(click.Group):
 
     at_once = False
     """Whether the command is one whose end nothing has to wait for."""
+    ending = Ending()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self.ending.begin()
         try:
             return super().__call__(*args, **kwargs)
         except SystemExit as end:
-            if self.at_once:
-                _leave(end.code)
-            raise
+            self.ending.leave(end.code, at_once=self.at_once)
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **kwargs)
+        except KeyboardInterrupt:
+            raise click.exceptions.Exit(self.ending.interrupted()) from None
+        except OSError as error:
+            raise self._unwritten(error) from error
+
+    @staticmethod
+    def _unwritten(error: OSError) -> Exception:
+        """What the system refused, in a sentence; that nobody reads any more is none."""
+        if isinstance(error, BrokenPipeError) and unread():
+            return click.exceptions.Exit(0)
+        where = f"{error.filename}: " if error.filename else ""
+        return click.ClickException(safe(f"{where}{error.strerror or error}"))
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({*super().list_commands(ctx), *LATE})
@@ -93,14 +108,15 @@ class SearchGroup(click.Group):
         if cmd_name in LATE and cmd_name not in self.commands:
             module, _, name = LATE[cmd_name].partition(":")
             self.add_command(getattr(import_module(module), name), cmd_name)
-        return super().get_command(ctx, cmd_name)
+        command = super().get_command(ctx, cmd_name)
+        return command and logs.with_logs(command)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         own = {"--help", "-h", "--version"}
         # A query may begin with a sign, "- people + beach": no option has a space after its dash.
         args = [f" {word}" if word.startswith("- ") else word for word in args]
         names = self.list_commands(ctx)
-        args = _catalog_last(args, names)
+        args = logs.options_last(args, names)
         if args and args[0] not in names and args[0] not in own:
             near = difflib.get_close_matches(args[0], names, n=1, cutoff=0.75)
             if near:
@@ -116,41 +132,41 @@ class SearchGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         if sys.stdout is None:  # closed by whoever started us: there is nobody to tell
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        upgrades.listener = lambda upgrade: click.echo(safe(str(upgrade)), err=True)
+        code, failure = 1, None
+        try:
+            code, result = 0, self._invoked(ctx)
+            return result
+        except click.exceptions.Exit as end:
+            code = end.exit_code
+            raise
+        except click.ClickException as error:
+            code, failure = error.exit_code, error.__cause__
+            raise
+        except KeyboardInterrupt:
+            code = self.ending.interrupted()
+            ctx.exit(code)
+        finally:
+            logs.ended(ctx, code, failure)
+
+    def _invoked(self, ctx: click.Context) -> Any:
+        """The command; what goes wrong in it is one sentence, and the exit code that goes with it."""
         try:
             return super().invoke(ctx)
+        except (click.exceptions.Exit, click.exceptions.Abort, click.ClickException):
+            raise
         except RetrievalError as error:
             # Only the caret below a query is meant to be on a line of its own.
             message, *pointed = str(error).split("\n") if getattr(error, "query", None) else [str(error)]
             raise click.ClickException("\n".join(map(safe, (message, *pointed)))) from error
-        except KeyboardInterrupt:
-            click.echo("Interrupted.", err=True)
-            ctx.exit(128 + signal.SIGINT)
-        except BrokenPipeError:
-            # Whoever reads has seen enough; what is still in the buffers must not complain at the end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            ctx.exit(0)
         except OSError as error:
-            where = f"{error.filename}: " if error.filename else ""
-            raise click.ClickException(safe(f"{where}{error.strerror or error}")) from error
-
-
-def _leave(code: object) -> None:
-    """End the program as the interpreter does, but without taking everything it holds apart first.
-
-    That costs a tenth of a query, and the system takes it all back anyway. Where something is left to do
-    besides what was registered for the end, the usual way is gone.
-    """
-    others = [one for one in threading.enumerate() if not one.daemon and one is not threading.main_thread()]
-    if others or not (code is None or isinstance(code, int)):
-        return
-    atexit._run_exitfuncs()
-    try:
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
-                stream.flush()
-    except OSError:
-        return
-    os._exit(code or 0)
+            raise self._unwritten(error) from error
+        except MemoryError as error:
+            raise click.ClickException(
+                "There is not enough memory for this. Close other programs."
+            ) from error
+        except Exception as error:
+            raise click.ClickException(safe(logs.unexpected(ctx, error))) from error
 
 
 @click.group(
@@ -165,6 +181,9 @@ def main() -> None:
     search "two dogs in the snow"      find pictures: the same as search find
     search status                      what is in the catalog
     """
+
+
+main.params += logs.log_options(hidden=False)
 
 
 @main.command()
@@ -187,6 +206,14 @@ def main() -> None:
 )
 @click.option("--retry", is_flag=True, help="Try files again that failed before.")
 @click.option(
+    "--accept-missing", is_flag=True,
+    help="Take missing pictures as gone for good, also where they are more than half of a folder.",
+)  # fmt: skip
+@click.option(
+    "--every", metavar="DURATION", type=Duration(),
+    help="Again and again, so often: 10m, 1h or 1d. To follow changes at once: search watch",
+)  # fmt: skip
+@click.option(
     "--ocr", is_flag=True,
     help="Also read the text in pictures that was not read yet. Needs the extra 'ocr'.",
 )  # fmt: skip
@@ -206,6 +233,8 @@ def index(
     exclude: tuple[str, ...],
     dry_run: bool,
     retry: bool,
+    accept_missing: bool,
+    every: float | None,
     ocr: bool,
     workers: int | None,
     memory: str | None,
@@ -220,6 +249,7 @@ def index(
     search index ~/Pictures
     search index ~/Pictures --exclude "screenshots/" --exclude "*.gif"
     search index ~/Pictures --ocr
+    search index ~/Pictures --every 1h
     search index --model open_clip:ViT-B-32/laion2b_s34b_b79k
     """
     from indexer import index_folder
@@ -232,6 +262,15 @@ def index(
         from retrieval.registry import starter_spec
 
         model = starter_spec(model, starter_mode)
+    if every is not None:
+        from retrieval.commands.watch import keep
+
+        if dry_run or retry:
+            raise click.UsageError("--every goes with neither --dry-run nor --retry.")
+        keep(
+            catalog, paths, as_json=as_json, every=every, model=model, exclude=exclude, ocr=ocr,
+            workers=workers, memory=parse_bytes(memory), accept_missing=accept_missing,
+        )  # fmt: skip
     with ProgressLine(sys.stderr) as line, StopSignals() as stop:
         report = index_folder(
             catalog or default_catalog(),
@@ -240,6 +279,7 @@ def index(
             exclude=exclude,
             dry_run=dry_run,
             retry=retry,
+            accept_missing=accept_missing,
             ocr=ocr,
             workers=workers,
             memory=parse_bytes(memory),
@@ -254,6 +294,8 @@ def index(
             click.echo(f"Files that cannot be read: {report.failed}. See why: search failures", err=True)
     if report.interrupted:
         click.get_current_context().exit(128 + (stop.signal or signal.SIGINT))
+    if report.held and paths and not dry_run:
+        click.get_current_context().exit(1)  # what was asked for is not done; a note said why
 
 
 @main.command()

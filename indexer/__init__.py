@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from indexer.report import IndexReport
     from indexer.run import index_folder
+    from indexer.watch import watch_folders
 
-__all__ = ["IndexReport", "index_folder"]
+__all__ = ["IndexReport", "index_folder", "watch_folders"]
 
 
 def __getattr__(name: str) -> Any:
@@ -16,6 +17,10 @@ def __getattr__(name: str) -> Any:
         from indexer.run import index_folder
 
         return index_folder
+    if name == "watch_folders":
+        from indexer.watch import watch_folders
+
+        return watch_folders
     if name == "IndexReport":
         from indexer.report import IndexReport
 

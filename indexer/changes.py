@@ -27,12 +27,14 @@ class Changes:
     known_bad: list[FoundFile] = field(default_factory=list)
     """Failed before, and still the same bytes as far as one can tell without reading them."""
     healed: list[bytes] = field(default_factory=list)
-    """Failures of files that are no longer there, or that are again as they were when they could be read."""
+    """Failures of files that are again as they were when they could be read."""
+    vanished: list[bytes] = field(default_factory=list)
+    """Failures of files that are no longer there."""
 
     @property
     def pending(self) -> bool:
         """Whether anything has to be written."""
-        return bool(self.new or self.changed or self.returned or self.gone or self.healed)
+        return bool(self.new or self.changed or self.returned or self.gone or self.healed or self.vanished)
 
 
 def compare(
@@ -48,15 +50,13 @@ def compare(
     Files and rows both come in the order of their paths, and only what differs is held.
     """
     changes = Changes()
-    dark = _Spans(
-        [under(path) for path in scan.unreadable] + [(path, path + b"\0") for path in scan.unreadable]
-    )
+    dark = unknown(scan)
     met: set[bytes] = set()
     rows = iter(known)
     row = next(rows, None)
 
     def absent(row: FileRow) -> None:
-        if not (row.missing or dark.hold(row.path) or left_out(row.path)):
+        if not (row.missing or dark(row.path) or left_out(row.path)):
             changes.gone.append(row)
 
     for path, size, mtime_ns in scan.files.rows():
@@ -88,11 +88,17 @@ def compare(
     while row is not None:
         absent(row)
         row = next(rows, None)
-    changes.healed += [path for path in failed if path not in met and not dark.hold(path)]
+    changes.vanished += [path for path in failed if path not in met and not dark(path)]
     return changes
 
 
-class _Spans:
+def unknown(scan: Scan) -> Callable[[bytes], bool]:
+    """Whether a path is one that the walk learnt nothing of."""
+    dark = scan.unreadable
+    return Spans([*map(under, dark), *((path, path + b"\0") for path in dark)]).hold
+
+
+class Spans:
     """Half-open ranges of paths, joined where they meet."""
 
     def __init__(self, spans: Iterable[tuple[bytes, bytes]]) -> None:

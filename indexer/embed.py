@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,17 +24,22 @@ from retrieval import config
 from retrieval.db import reads
 from retrieval.db.queries import Batch, NewImage, Vector, Writer
 from retrieval.db.reader import open_reader
-from retrieval.errors import ModelError
+from retrieval.errors import CatalogError, ModelError
 from retrieval.images.metadata import with_file_time
 from retrieval.images.metadata.taken import read_file_time, read_name
+from retrieval.journal import Log
 
 if TYPE_CHECKING:
     from indexer.changes import Changes
+    from indexer.missing import Guard
     from retrieval.config import Location
     from retrieval.db.reader import Reader
     from retrieval.db.reads import FileRow
     from retrieval.protocols import Encoder, Progress
     from retrieval.types import Encoded
+
+
+_log = Log(__name__)
 
 
 @dataclass(slots=True)
@@ -56,6 +62,7 @@ def embed(
     encoder_id: int,
     changes: Changes,
     *,
+    guard: Guard,
     workers: int,
     memory: int,
     progress: Progress,
@@ -63,7 +70,7 @@ def embed(
 ) -> Counts:
     """Carry out `changes`, and give every picture of the catalog a vector of `encoder`."""
     with contextlib.closing(open_reader(location)) as reader:
-        line = _Line(reader, writer, encoder, encoder_id, changes, workers, memory, progress, stopped)
+        line = _Line(reader, writer, encoder, encoder_id, changes, guard, workers, memory, progress, stopped)
         line.run()
         return line.counts
 
@@ -75,6 +82,7 @@ class _Line:
     encoder: Encoder
     encoder_id: int
     changes: Changes
+    guard: Guard
     workers: int
     memory: int
     progress: Progress
@@ -172,12 +180,17 @@ class _Line:
                     },
                 )
                 if (
-                    len(self.batch) >= config.COMMIT_IMAGES
+                    len(self.batch) >= self._enough()
                     or time.monotonic() - self.committed_at > config.COMMIT_SECONDS
                 ):
                     self._commit()
                 if self.stopped():
                     return
+
+    def _enough(self) -> int:
+        """Files that are committed together: what is encoded behind them would be lost with them."""
+        behind = (self.encoder.parallel + 2) * self.encoder.batch_size
+        return max(1, config.COMMIT_IMAGES - behind)
 
     def _encoded(
         self, loaded: Iterator[Loaded], pool: ThreadPoolExecutor
@@ -219,6 +232,7 @@ class _Line:
         if item.reason == "unreadable" and not os.path.lexists(item.path):
             return  # gone since the walk: the next run finds it missing
         self.counts.failed += 1
+        _log.info("picture refused", picture=Path(os.fsdecode(item.path)), reason=item.reason)
         self.batch.failed.append(
             {
                 "path": item.path,
@@ -283,15 +297,32 @@ class _Line:
 
     def _commit(self) -> None:
         if self.batch:
-            self.writer.commit(self.batch, encoder_id=self.encoder_id)
+            batch = self.batch
+            try:
+                self.writer.commit(batch, encoder_id=self.encoder_id)
+            except CatalogError:
+                # A disk that has refused it may take it the next time, and lose it: the run ends here.
+                self.batch = Batch()
+                raise
+            _log.info(
+                "batch committed",
+                files=len(batch),
+                added=len(batch.added),
+                updated=len(batch.updated),
+                refused=len(batch.failed),
+                seconds=round(time.monotonic() - self.committed_at, 3),
+            )
             self.batch = Batch()
         self.committed_at = time.monotonic()
 
     def _settle(self, offline: int) -> None:
         """Hide what is gone, and switch to this model once every picture has a vector of it."""
-        lost = [row.id for row in self.changes.gone if row.id not in self.moved]
-        self.writer.hide(lost)
+        lost = self.guard.sort_out([row for row in self.changes.gone if row.id not in self.moved])
+        for text in self.guard.notes:
+            self.progress("note", {"text": text})
+        self.writer.hide([row.id for row in lost])
         self.counts.missing = len(lost)
+        self.writer.forget_failures([path for path in self.changes.vanished if not self.guard.holds(path)])
         standing = reads.standing_failures(self.reader)
         left = [row for row in reads.unembedded(self.reader, self.encoder_id) if row.path not in standing]
         if not left:

@@ -84,7 +84,12 @@ def _done(asked: dict[str, Any], teller: _Teller, stopped: Callable[[], bool]) -
         with Catalog(asked["catalog"]) as catalog:
             return catalog.atlas.make(progress=teller, stopped=stopped)
     return index_folder(
-        asked["catalog"], asked["paths"], retry=bool(asked["retry"]), progress=teller, stopped=stopped
+        asked["catalog"],
+        asked["paths"],
+        retry=bool(asked["retry"]),
+        accept_missing=bool(asked.get("accept_missing")),
+        progress=teller,
+        stopped=stopped,
     )
 
 

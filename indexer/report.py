@@ -33,8 +33,11 @@ class IndexReport:
     """Texts beside pictures that came, changed or went."""
     read: int = 0
     """Pictures whose text was read, where `ocr` asked for that."""
+    held: int = 0
+    """Pictures that are not there any more and were left as they are: too many of a folder at once."""
 
     def as_dict(self) -> dict[str, Any]:
         """The figures as the command line's JSON shows them."""
         figures = asdict(self)
-        return {name: value for name, value in figures.items() if name not in ("failures", "texts", "read")}
+        apart = ("failures", "texts", "read", "held")
+        return {name: value for name, value in figures.items() if name not in apart}

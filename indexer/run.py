@@ -6,16 +6,19 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from indexer.changes import Changes, compare
-from indexer.found import SeenFiles
+from indexer.missing import Guard, guard
 from indexer.report import IndexReport
-from indexer.scan import Scan, left_out, scan
+from indexer.roots import present, walk
+from indexer.scan import Scan, left_out
 from retrieval import config, registry
 from retrieval.config import Location
 from retrieval.db import reads
+from retrieval.db.onlooker import Onlooker
 from retrieval.db.reader import Reader, holds_something, open_reader
 from retrieval.errors import (
     CatalogError,
@@ -25,7 +28,7 @@ from retrieval.errors import (
     RetrievalError,
     SchemaOutdated,
 )
-from retrieval.images import raw_available
+from retrieval.journal import Log
 from retrieval.stores import cache
 from retrieval.types import Failure, under
 
@@ -33,10 +36,30 @@ if TYPE_CHECKING:
     from indexer.embed import Counts
     from indexer.texts import SidecarChanges, TextCounts
     from retrieval.catalog import Catalog
+    from retrieval.db.queries import Writer
     from retrieval.db.reads import EncoderInfo
     from retrieval.protocols import Encoder, Progress
 
+_log = Log(__name__)
 PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What a run is asked for: see `index_folder`."""
+
+    exclude: Sequence[str] = ()
+    workers: int | None = None
+    model: str | Encoder | None = None
+    memory: int | None = None
+    retry: bool = False
+    ocr: bool = False
+    dry_run: bool = False
+    accept_missing: bool = False
+    named: bool = True
+    """Whether every folder has to be there, as one has that a person names."""
+    load: Callable[[str, Progress], Encoder] | None = None
+    """Loads the model; one that has it at hand already saves the time."""
 
 
 def index_folder(
@@ -51,6 +74,7 @@ def index_folder(
     retry: bool = False,
     ocr: bool = False,
     dry_run: bool = False,
+    accept_missing: bool = False,
     stopped: Callable[[], bool] | None = None,
 ) -> IndexReport:
     """Bring a catalog up to date with a folder of pictures, or with several.
@@ -60,33 +84,105 @@ def index_folder(
     encoder the catalog was opened with) embeds every picture of the catalog beside the
     old vectors, and takes their place when that is complete. `retry` tries files again
     that failed before. `ocr` also reads the text in pictures that was not read yet (the
-    extra `ocr`). `memory` bounds the bytes of pictures in flight. What is committed stays
-    when the run is interrupted, by `stopped` answering True or by KeyboardInterrupt: either
-    ends it with a report whose `interrupted` is True.
+    extra `ocr`). `memory` bounds the bytes of pictures in flight.
+
+    A folder that is not there, or empty, changes nothing: named, it is an error, else a note.
+    Where more than half of a folder's pictures are missing (and ten or more), they are left as
+    they are as well, and counted as `held`; `accept_missing` says that they are gone for good.
+
+    What is committed stays when the run is interrupted, by `stopped` answering True or by
+    KeyboardInterrupt: either ends it with a report whose `interrupted` is True.
     """
-    started = time.monotonic()
-    location, given = _place(catalog)
-    given = model if model is not None else given
-    tell = progress or (lambda _step, _figures: None)
-    halt = stopped or (lambda: False)
+    location, given = place(catalog)
     folders = [folder] if isinstance(folder, str | os.PathLike) else folder
-    read_by = _read_by() if ocr else None
+    wishes = Wishes(
+        exclude=exclude,
+        workers=workers,
+        model=model if model is not None else given,
+        memory=memory,
+        retry=retry,
+        ocr=ocr,
+        dry_run=dry_run,
+        accept_missing=accept_missing,
+        named=bool(folders),
+    )
+    return run(location, absolute(folders), wishes, progress=progress, stopped=stopped)
+
+
+def absolute(folders: Sequence[PathLike]) -> list[bytes]:
+    named = (os.fsencode(os.path.abspath(os.path.expanduser(path))) for path in folders)
+    return list(dict.fromkeys(named))
+
+
+def run(
+    location: Location,
+    roots: Sequence[bytes],
+    wishes: Wishes,
+    *,
+    progress: Progress | None = None,
+    stopped: Callable[[], bool] | None = None,
+    listed: list[tuple[bytes, int, int]] | None = None,
+) -> IndexReport:
+    """One run over folders, or over those indexed before; `listed` gets those that were walked
+    with all inside them, each with its device and inode."""
+    started = time.monotonic()
+    tell, halt = progress or (lambda _step, _figures: None), stopped or (lambda: False)
+    walked: list[tuple[bytes, int, int]] = []
+    try:
+        with Onlooker(location) as onlooker:
+            report = _run(location, roots, wishes, started, tell, halt, walked, onlooker)
+    except _OvertakenError:
+        from retrieval.db.queries import Writer
+
+        _log.info("planned anew", why="another command has written meanwhile")
+        walked.clear()
+        with Writer(location) as writer:
+            report = _run(location, roots, wishes, started, tell, halt, walked, writer)
+    if listed is not None:
+        listed += walked
+    return report
+
+
+class _OvertakenError(Exception):
+    """Another command has written to the catalog since this one planned what to do."""
+
+
+def _run(
+    location: Location,
+    roots: Sequence[bytes],
+    wishes: Wishes,
+    started: float,
+    tell: Progress,
+    halt: Callable[[], bool],
+    listed: list[tuple[bytes, int, int]],
+    sure: Onlooker | Writer,
+) -> IndexReport:
+    """A run that plans while others may write, and looks whether they have; or one that holds the lock."""
+    given, exclude, retry, dry_run = wishes.model, wishes.exclude, wishes.retry, wishes.dry_run
+    read_by = _read_by() if wishes.ocr else None
     reader = _open(location, upgrade=not dry_run)
     try:
-        named = (os.fsencode(os.path.abspath(os.path.expanduser(path))) for path in folders)
-        roots = list(dict.fromkeys(named))
         if not roots:
             roots = reads.roots(reader) if reader else []
         if not roots:
             raise CatalogError("There is nothing to index yet. Name a folder: search index PATH")
-        roots = _present(roots, reader, tell, named=bool(folders))
+        roots = present(roots, reader, tell, named=wishes.named)
         known = reads.encoders(reader) if reader else []
         spec, target = _target(known, given, tell)
-        found, roots = _scan(roots, exclude, reader, tell, halt, named=bool(folders))
+        found, roots = walk(roots, exclude, reader, tell, halt, named=wishes.named)
+        listed += found.folders
         if halt():
             return _report(started, target.key if target else None, interrupted=True)
         changes = _compare(found, roots, reader, retry=retry, exclude=exclude)
         beside = _beside(found, roots, reader, exclude)
+        watched = Guard()
+        if not wishes.accept_missing:
+            out = left_out(roots, exclude) if exclude else None
+            moved = len(changes.new) if dry_run else 0
+            watched = guard(reader, changes, found, roots, left_out=out, moved=moved)
+        if watched.shares and (dry_run or not changes.new):
+            # Nothing has come that could be what is missing: no need to look any further.
+            _hold(watched, changes, beside, tell)
         waiting = reads.count_unembedded(reader, target.id, standing=retry) if reader and target else 0
         mute = reads.texts_waiting(reader, target.id) if reader and target else 0
         unseen = bool(reader and read_by and reads.unread(reader, read_by))
@@ -106,7 +202,8 @@ def index_folder(
     if dry_run or (settled and not todo):
         if not (dry_run or fresh):
             _refresh(location)
-        return _report(started, target.key if target else None, planned=changes, failures=failures)
+        key = target.key if target else None
+        return _report(started, key, planned=changes, failures=failures, held=watched.held)
 
     from indexer.embed import embed
     from indexer.means import means_for
@@ -114,11 +211,21 @@ def index_folder(
     from retrieval.db.queries import Writer
     from retrieval.models import remember_speed
 
-    spec, encoder = _load(spec, given, target, tell)
-    means = means_for(encoder, workers=workers, memory=memory)
+    spec, encoder = _load(spec, wishes, target, tell)
+    means = means_for(encoder, workers=wishes.workers, memory=wishes.memory)
+    _log.info(
+        "model chosen",
+        model=spec,
+        encoder=encoder.id,
+        why="it was asked for" if given is not None else "the catalog's own, or the default",
+        workers=means.workers,
+        memory=means.memory,
+    )
     if means.note:
         tell("note", {"text": means.note})
-    with Writer(location) as writer:
+    with contextlib.nullcontext(sure) if isinstance(sure, Writer) else Writer(location) as writer:
+        if isinstance(sure, Onlooker) and sure.has_seen_a_change():
+            raise _OvertakenError
         writer.add_roots(roots)
         encoder_id = writer.add_encoder(key=encoder.id, spec=spec, dim=encoder.dim)
         counts = embed(
@@ -127,6 +234,7 @@ def index_folder(
             encoder,
             encoder_id,
             changes,
+            guard=watched,
             workers=means.workers,
             memory=means.memory,
             progress=tell,
@@ -134,6 +242,8 @@ def index_folder(
         )
         words = TextCounts(interrupted=counts.interrupted)
         if not counts.interrupted:
+            if beside is not None:
+                beside.spare(watched.holds)
             words = bring_texts(
                 location,
                 writer,
@@ -155,7 +265,18 @@ def index_folder(
         _refresh(location)
     with contextlib.closing(open_reader(location)) as reader:
         failures = _failures(reader, roots)
-    return _report(started, encoder.id, counts=counts, words=words, failures=failures)
+    return _report(started, encoder.id, counts=counts, words=words, failures=failures, held=watched.held)
+
+
+def _hold(watched: Guard, changes: Changes, beside: SidecarChanges | None, tell: Progress) -> None:
+    """Leave everything as it is where too much is missing."""
+    changes.gone = watched.sort_out(changes.gone)
+    changes.vanished = [path for path in changes.vanished if not watched.holds(path)]
+    if beside is not None:
+        beside.spare(watched.holds)
+    for text in watched.notes:
+        tell("note", {"text": text})
+    watched.notes.clear()
 
 
 def _read_by() -> str:
@@ -164,7 +285,7 @@ def _read_by() -> str:
     return ocr_version()
 
 
-def _place(catalog: Catalog | PathLike) -> tuple[Location, str | Encoder | None]:
+def place(catalog: Catalog | PathLike) -> tuple[Location, str | Encoder | None]:
     """Where a catalog is, and the encoder it was opened with."""
     if isinstance(catalog, str | os.PathLike):
         return Location.parse(catalog), None
@@ -205,42 +326,10 @@ def _open(location: Location, *, upgrade: bool) -> Reader | None:
     except SchemaOutdated:
         if not upgrade:
             raise
-        from retrieval.db.queries import Writer
+        from retrieval.db.upgrading import upgrade_catalog
 
-        Writer(location).close()
+        upgrade_catalog(location)
         return open_reader(location)
-
-
-def _present(roots: Sequence[bytes], reader: Reader | None, tell: Progress, *, named: bool) -> list[bytes]:
-    """The folders that are there: all that were named must be, others may be on a disk that is away."""
-    there = []
-    for root in roots:
-        if os.path.isdir(root):
-            there.append(root)
-            continue
-        name = os.fsdecode(root)
-        if os.path.exists(root):
-            folder = os.path.dirname(name)
-            raise CatalogError(
-                f"{name} is a file, not a folder. Index the folder it is in: search index {folder}"
-            )
-        if not (reader and (root in reads.roots(reader) or reads.count_under(reader, root))):
-            raise CatalogError(f"There is no folder {name}. Check the name, and index again.")
-        _away(f"{name} is not there now.", name, tell, named=named)
-    return there
-
-
-def _away(fact: str, name: str, tell: Progress, *, named: bool) -> None:
-    """A folder whose pictures cannot be seen is an offline disk, not a deletion."""
-    if named:
-        raise CatalogError(
-            f"{fact} If its disk is offline, plug it in; nothing was changed. "
-            f"If it is gone for good: search forget {name}"
-        )
-    tell(
-        "note",
-        {"text": f"{fact} Its pictures stay as they are. If it is gone for good: search forget {name}"},
-    )
 
 
 def _target(
@@ -265,72 +354,6 @@ def _target(
     return spec, next((info for info in known if info.key == key), None)
 
 
-def _scan(
-    roots: Sequence[bytes],
-    exclude: Sequence[str],
-    reader: Reader | None,
-    tell: Progress,
-    halt: Callable[[], bool],
-    *,
-    named: bool,
-) -> tuple[Scan, list[bytes]]:
-    """All folders as one walk, and those of them that were met with pictures or may be empty.
-
-    A folder named twice, inside another, or reached by a link as well, counts once.
-    """
-    whole = Scan()
-    walked: list[bytes] = []
-    folders: set[tuple[int, int]] = set()
-    files = SeenFiles()
-    for root in sorted(roots, key=lambda path: (os.path.realpath(path) != path, path)):
-        name = os.fsdecode(root)
-        tell("scan", {"path": name})
-        status = os.stat(root)
-        met = (status.st_dev, status.st_ino) in folders
-        found = scan(
-            root, exclude=exclude, raw=raw_available(), stopped=halt, seen_folders=folders, seen_files=files
-        )
-        for note in found.notes:
-            tell("note", {"text": note})
-        if root in found.unreadable:
-            why = found.notes[-1] if found.notes else f"{name} cannot be listed."
-            raise CatalogError(f"{why} Check its permissions, and index again.")
-        if not (met or found.files or halt()):
-            if reader and not exclude and reads.count_under(reader, root):
-                _away(
-                    f"{name} holds no pictures now, but the catalog knows some there.",
-                    name,
-                    tell,
-                    named=named,
-                )
-                continue
-            tell(
-                "note",
-                {"text": f"{name} holds no pictures" + (" that are not left out." if exclude else ".")},
-            )
-        for path in found.unreadable:
-            # A link that leads nowhere is worth a word only where pictures were found behind it.
-            if not os.path.islink(path) or (reader and reads.count_under(reader, path)):
-                tell("note", {"text": f"{os.fsdecode(path)} cannot be read and is left as it was."})
-        if found.raw_skipped:
-            text = f"{found.raw_skipped} RAW files are left out. To index their previews: "
-            tell("note", {"text": text + "pip install 'picture-search[raw]'"})
-        if exclude and not (met or found.files):
-            whole.unreadable.append(root)  # nothing of it was looked at
-        walked.append(root)
-        whole.unreadable += found.unreadable + found.dangling
-        whole.files.extend(found.files)
-        whole.texts += found.texts
-    whole.files.sort()
-    for root in reads.roots(reader) if reader else ():
-        inside = any(low <= root < high for low, high in map(under, walked)) and root not in walked
-        low, high = under(root)
-        if inside and not whole.files.any_between(low, high):
-            # Asked for by itself once, and not met on this walk: hidden, excluded, or its disk is away.
-            whole.unreadable.append(root)
-    return whole, walked
-
-
 def _compare(
     found: Scan, roots: Sequence[bytes], reader: Reader | None, *, retry: bool, exclude: Sequence[str]
 ) -> Changes:
@@ -353,23 +376,23 @@ def _beside(
     return compare_sidecars(found, roots, reader, left_out=left_out(roots, exclude))
 
 
-def _load(
-    spec: str, given: str | Encoder | None, target: EncoderInfo | None, tell: Progress
-) -> tuple[str, Encoder]:
+def _load(spec: str, wishes: Wishes, target: EncoderInfo | None, tell: Progress) -> tuple[str, Encoder]:
     """The encoder, and the spec it goes by: where `auto` chose what cannot be had, the built-in one."""
+    given = wishes.model
     if given is not None and not isinstance(given, str):
         return spec, given
     from indexer.export import encoder_for_indexing
     from retrieval.models import AUTO
 
+    load = wishes.load or encoder_for_indexing
     try:
-        encoder = encoder_for_indexing(spec, tell)
+        encoder = load(spec, tell)
     except ModelError as error:
         if target is not None or (given or config.default_model()).lower() != AUTO:
             raise
         tell("note", {"text": f"{error} Going on with the built-in {config.STARTER_MODEL}."})
         spec = config.STARTER_MODEL
-        encoder = encoder_for_indexing(spec, tell)
+        encoder = load(spec, tell)
     note = getattr(encoder, "note", None)
     if note:
         tell("note", {"text": str(note)})
@@ -390,6 +413,7 @@ def _report(
     planned: Changes | None = None,
     failures: tuple[Failure, ...] = (),
     interrupted: bool = False,
+    held: int = 0,
 ) -> IndexReport:
     seconds = time.monotonic() - started
     figures = {"added": 0, "updated": 0, "unchanged": 0, "moved": 0, "missing": 0, "failed": 0}
@@ -422,4 +446,5 @@ def _report(
         failures=failures,
         texts=words.texts if words else 0,
         read=words.read if words else 0,
+        held=held,
     )

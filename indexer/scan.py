@@ -59,6 +59,10 @@ class Scan:
     raw_skipped: int = 0
     texts: list[FoundFile] = field(default_factory=list)
     """Text files, which may belong to the picture they lie beside."""
+    folders: list[tuple[bytes, int, int]] = field(default_factory=list)
+    """Every folder that was listed, with its device and inode."""
+    empty: list[tuple[bytes, float]] = field(default_factory=list)
+    """Folders that show nothing, each with when it last changed, in seconds since 1970."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,9 @@ def scan(
         except OSError:
             found.unreadable.append(folder)
             continue
+        found.folders.append((folder, *identity))
+        if all(entry.name.startswith(b".") for entry in entries):
+            found.empty.append((folder, max(itself.st_mtime, itself.st_ctime)))
         try:
             rules += _local_rules(folder, entries, found.notes)
         except _UnknownRulesError as error:

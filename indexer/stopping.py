@@ -8,9 +8,11 @@ import sys
 import threading
 from typing import Any
 
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+
 
 class StopSignals:
-    """Lets a run end in order at the first SIGINT or SIGTERM, and at once at the second."""
+    """Lets a run end in order at the first SIGINT, SIGTERM or SIGHUP, and at once at the second."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -19,8 +21,10 @@ class StopSignals:
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._stop)
+            for number in SIGNALS:
+                # What `nohup` or a shell has us ignore stays ignored.
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._stop)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -44,10 +44,18 @@ class SidecarChanges:
     """What has to be done so that the catalog agrees with the texts beside pictures."""
 
     changed: list[Beside] = field(default_factory=list)
-    gone: list[int] = field(default_factory=list)
+    gone: list[stored.Sidecar] = field(default_factory=list)
     """Texts whose file is not there any more."""
-    pending: bool = False
-    """Whether anything can be done now: a text needs its picture to be in the catalog."""
+    able: bool = False
+    """Whether any that came or changed can be taken up now: a text needs its picture to be in the catalog."""
+
+    @property
+    def pending(self) -> bool:
+        return bool(self.gone) or self.able
+
+    def spare(self, held: Callable[[bytes], bool]) -> None:
+        """Leave texts as they are whose pictures are left as they are."""
+        self.gone = [car for car in self.gone if not held(car.origin)]
 
 
 @dataclass(slots=True)
@@ -119,7 +127,7 @@ def compare_sidecars(
     present = {file.path for file in scan.texts}
     dark = [under(folder) for folder in scan.unreadable]
     found.gone = [
-        car.text_id
+        car
         for car in known.values()
         if not (
             car.origin in present
@@ -127,7 +135,7 @@ def compare_sidecars(
             or any(low <= car.origin < high for low, high in dark)
         )
     ]
-    found.pending = bool(found.gone) or (reader is not None and _can_do(reader, found.changed))
+    found.able = reader is not None and _can_do(reader, found.changed)
     return found
 
 
@@ -136,7 +144,7 @@ def write_sidecars(reader: Reader, writer: Writer, changes: SidecarChanges) -> i
     from retrieval.db.texts_writes import NewText, replace_texts
 
     done = len(changes.gone)
-    gone, new = list(changes.gone), []
+    gone, new = [car.text_id for car in changes.gone], []
     pictures = stored.image_ids(reader, [beside.picture for beside in changes.changed])
     for number, beside in enumerate(changes.changed, 1):
         image_id = pictures.get(beside.picture)

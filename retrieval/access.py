@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import math
 import os
 import socket
 from collections.abc import Callable, Mapping
@@ -15,8 +16,10 @@ from retrieval.errors import QueryError, RetrievalError
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-LEAST_TOKEN = 16
-"""Characters: what is shorter could be guessed."""
+LEAST_BITS = 128
+"""Of a token: what can be had with fewer could be guessed."""
+LEAST_DIFFERENT = 8
+"""Characters of a token: one that repeats a few was not drawn by chance."""
 TOKEN_HELP = 'python -c "import secrets; print(secrets.token_urlsafe())"'
 FOREIGN = ("cross-site", "same-site")
 
@@ -167,16 +170,39 @@ def check_access(host: str, token: str | None, *, given_as: str) -> None:
 
     `given_as` is how a person hands over a token, for the sentence that asks for one.
     """
-    if token is not None and (len(token) < LEAST_TOKEN or not token.isascii() or not token.isprintable()):
+    if token is not None and (
+        most_bits(token) < LEAST_BITS or not token.isascii() or not token.isprintable()
+    ):
         raise QueryError(
-            f"A token has at least {LEAST_TOKEN} characters, plain letters, digits and signs. "
-            f"Make one: {TOKEN_HELP}"
+            f"A token has at least {LEAST_BITS} bits: 22 characters of letters, digits and signs, or 32 of "
+            f"hexadecimal digits, drawn by chance. Make one: {TOKEN_HELP}"
         )
     if token is None and not is_loopback(host):
         raise QueryError(
             f"At {host} others could use your library too, so it takes a token there. "
             f"Make one, and give it as {given_as}: {TOKEN_HELP}"
         )
+
+
+def most_bits(token: str) -> float:
+    """How many bits a token can have, had it been drawn by chance from the kinds of characters in it."""
+    if len(set(token)) < LEAST_DIFFERENT:
+        return 0.0
+    if set(token.lower()) <= set("0123456789abcdef"):
+        kinds = 10 if token.isdigit() else 16
+    elif not (token.islower() or token.isupper()):
+        kinds = 64  # of both cases: the rest of its kinds may be missing by chance
+    else:
+        kinds = sum(
+            count
+            for count, found in (
+                (10, any(character.isdigit() for character in token)),
+                (26, any(character.isalpha() for character in token)),
+                (2, any(not character.isalnum() for character in token)),
+            )
+            if found
+        )
+    return len(token) * math.log2(kinds)
 
 
 def is_loopback(host: str) -> bool:

@@ -124,7 +124,7 @@ def search(state: State, query: Query, asked: Asked, *, without: Sequence[int] =
         dated = asked.limit if asked.sort == "date" and asked.cutoff and reranker is None else None
         hits, closest = _hits(reader, ranking.ranked(wanted), wanted, least, newest=dated)
     notes = [note for term in terms if term.learnt is not None for note in term.learnt.notes]
-    notes += _notes(query, encoder, marks)
+    notes += [*_notes(query, encoder, marks), *state.damage()]
     if reranker is not None:
         hits, said = reranked(
             state,
@@ -204,6 +204,7 @@ def match(
         (hit for hit in found.values() if hit.match >= least),
         closest=(hit for hit in found.values() if hit.match < least),
         cutoff=least,
+        notes=state.damage(),
     )
 
 

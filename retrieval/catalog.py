@@ -41,9 +41,10 @@ class Catalog:
     `place` is a catalog folder or an SQLAlchemy URL; without one, `$SEARCH_CATALOG` or the
     user's own catalog. `create` makes an empty catalog where there is none. `encoder` is
     the model, by name or as an object, that `index_folder` is to embed with. `readonly`
-    promises that nothing is written, caches included. A catalog is safe to use from
-    several threads and sees what an indexing process commits meanwhile. Use it as a
-    context manager, or `close()` it.
+    promises that nothing is written, caches included. `untrusted` is for a catalog that
+    somebody else made: read only, and of its files nothing but the rows is believed. A
+    catalog is safe to use from several threads and sees what an indexing process commits
+    meanwhile. Use it as a context manager, or `close()` it.
     """
 
     def __init__(
@@ -53,7 +54,10 @@ class Catalog:
         encoder: str | Encoder | None = None,
         create: bool = False,
         readonly: bool = False,
+        untrusted: bool = False,
     ) -> None:
+        if untrusted:
+            place = Location.parse(place).of_a_stranger()
         self.state = State(place, encoder=encoder, create=create, readonly=readonly)
         self._pictures = Pictures(self.state)
         self._atlas: Atlas | None = None

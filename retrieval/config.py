@@ -12,6 +12,7 @@
 | `SEARCH_TOKEN` | what each request to `search serve` has to bring, where it is set |
 | `SEARCH_TOKEN_FILE` | a file that holds that |
 | `SEARCH_PREVIEW` | how `--preview` draws: `kitty`, `iterm2`, `sixel`, `blocks` or `none` |
+| `SEARCH_LOG_FILE` | the log that every command writes: see `search --log-file` |
 | `SEARCH_OFFLINE` | set to 1: never ask a model hub (`HF_HUB_OFFLINE` counts too) |
 """
 
@@ -23,12 +24,14 @@ import math
 import os
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from retrieval import container
 
 APP = "picture-search"
+DATABASE = "catalog.db"
+"""The name of the database in a catalog folder."""
 
 DEFAULT_MODEL = "auto"
 RECOMMENDED_MODEL = "open_clip:ViT-B-32-256/datacomp_s34b_b86k"
@@ -46,7 +49,7 @@ REPLY_SECONDS = 60.0
 MAX_QUESTION = 2000
 COMMIT_IMAGES = 64
 COMMIT_SECONDS = 5.0
-FILE_SECONDS = 10.0
+FILE_SECONDS = 8.0
 MAX_FILE_BYTES = 512 << 20
 HUB_SECONDS = 2.0
 LEAST_MEMORY = 64 << 20
@@ -63,15 +66,17 @@ def default_catalog() -> str:
 class Location:
     """Where a catalog is: a folder with `catalog.db` and `cache/`, or an SQLAlchemy URL.
 
-    A catalog behind a URL keeps its caches and its write lock in the user's cache folder.
-    `url` is set only for a database that is no SQLite file. `name` is for people: a
-    password in the URL is not in it.
+    A catalog behind a URL keeps its caches in the user's cache folder, and its write lock there too
+    unless it is an SQLite file, which has that beside itself. `url` is set only for a database
+    that is no SQLite file. `name` is for people: a password in the URL is not in it.
     """
 
     name: str
     url: str | None
     folder: Path
     database: Path
+    untrusted: bool = False
+    """Made by somebody else: only the database is read, and nothing else there is believed or written."""
 
     @classmethod
     def parse(cls, name: str | os.PathLike[str] | Location | None) -> Location:
@@ -80,26 +85,51 @@ class Location:
         text = os.fspath(name) if name is not None else default_catalog()
         if "://" not in text:
             folder = Path(os.path.abspath(os.path.expanduser(text)))
-            return cls(str(folder), None, folder, folder / "catalog.db")
+            return cls(str(folder), None, folder, folder / DATABASE)
         folder = _platform_dir("cache") / "catalogs" / digest(text)
         file = re.fullmatch(r"sqlite(?:\+pysqlite)?:///([^?]+)", text)
         if file:
             return cls(text, None, folder, Path(os.path.abspath(file[1])))
         shown = re.sub(r"(://[^/@]*?):[^/]*@", r"\1:***@", text)
-        return cls(shown, text, folder, folder / "catalog.db")
+        return cls(shown, text, folder, folder / DATABASE)
+
+    def of_a_stranger(self) -> Location:
+        """The same, with all but its database in a folder of this user's own, where nothing is."""
+        if self.url is not None:
+            from retrieval.errors import CatalogError
+
+            raise CatalogError(
+                f"{self.name} is no file, so its server decides who may write. Give it a user who may only "
+                "read, and leave out --read-only."
+            )
+        folder = _platform_dir("cache") / "untrusted" / digest(str(self.database))
+        return replace(self, folder=folder, untrusted=True)
 
     @property
     def cache(self) -> Path:
         return self.folder / "cache"
 
     @property
+    def backups(self) -> Path:
+        """Where copies of the database are kept that are made before it is changed from the ground up."""
+        beside = self.database.parent
+        return beside / ("backups" if beside == self.folder else f"{self.database.name}-backups")
+
+    @property
     def lock(self) -> Path:
-        return self.folder / "write.lock"
+        """The lock of who writes: one for each database file, by whatever name that is reached."""
+        return self._beside("write.lock")
 
     @property
     def describing(self) -> Path:
         """The lock of the one command that describes all pictures; meanwhile others may write."""
-        return self.folder / "describe.lock"
+        return self._beside("describe.lock")
+
+    def _beside(self, name: str) -> Path:
+        if self.url is not None:
+            return self.folder / name
+        database = Path(os.path.realpath(self.database))
+        return database.with_name(name if database.name == DATABASE else f"{database.name}-{name}")
 
 
 def model_cache() -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 import threading
@@ -153,7 +154,9 @@ class Pictures:
 
         What stands at its path by now must lie in an indexed folder, or be the very file that
         was indexed, where a link led to it: a link that came later shows nothing from elsewhere.
-        What is no regular file is refused, and never waited for.
+        What is no regular file is refused, and never waited for. In a catalog of a stranger, who
+        may name any file and any folder, it must also hold what the rows say it does: so nothing
+        is shown that whoever made the rows did not have.
         """
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
         try:
@@ -166,6 +169,10 @@ class Pictures:
                 raise self._gone(picture)
             if not picture.is_as_indexed(status) and not self._inside(picture.path, status):
                 raise self._gone(picture)
+            if self._state.location.untrusted:
+                if hashlib.file_digest(file, "sha256").hexdigest() != picture.content_hash:
+                    raise self._gone(picture)
+                file.seek(0)
         except BaseException:
             file.close()
             raise

@@ -22,6 +22,8 @@ ENCODERS: dict[str, str] = {
     "hf-hub": "retrieval.encoders.onnx:load_open_clip",
     "local-dir": "retrieval.encoders.onnx:load_open_clip",
 }
+BUILT_IN = ("starter", "toy")
+"""Families that are made of this package's own dependencies, and of no file that a spec could name."""
 ENTRY_POINTS = "picture_search.encoders"
 
 

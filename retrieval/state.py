@@ -24,7 +24,9 @@ from retrieval.errors import (
     EncoderMismatch,
     ImageError,
     ModelError,
+    ModelUnavailable,
     QueryError,
+    SchemaOutdated,
 )
 from retrieval.query.masks import allowed_among, passing_ids
 from retrieval.query.terms import is_url
@@ -83,7 +85,7 @@ class State:
     ) -> None:
         self.location = Location.parse(place)
         self.given = encoder
-        self.readonly = readonly
+        self.readonly = readonly or self.location.untrusted
         self._small = threading.Lock()
         """Held for a look at what is kept, and never while rows are read."""
         self._opening = threading.RLock()
@@ -100,6 +102,11 @@ class State:
             if not create or holds_something(self.location):
                 raise
             self._create()
+            self._readers = Readers(self.location)
+        except SchemaOutdated:
+            if self.readonly:
+                raise
+            self._upgrade()
             self._readers = Readers(self.location)
 
     def close(self) -> None:
@@ -149,6 +156,11 @@ class State:
         self.check_writable()
         Writer(self.location).close()
 
+    def _upgrade(self) -> None:
+        from retrieval.db.upgrading import upgrade_catalog
+
+        upgrade_catalog(self.location)
+
     def active(self) -> EncoderInfo:
         """The model whose vectors are searched."""
         with self.snapshot() as reader:
@@ -178,6 +190,8 @@ class State:
         with self._loading:
             encoder = self._encoders.get(info.key)
             if encoder is None:
+                if self.location.untrusted:
+                    self._check_model(info.spec)
                 try:
                     encoder = registry.load_encoder(info.spec)
                 except ModelError as error:
@@ -191,6 +205,17 @@ class State:
                     )
                 self._encoders = {info.key: encoder}
             return encoder
+
+    def _check_model(self, spec: str) -> None:
+        """A catalog of a stranger may name only models that are here; none is fetched or looked for."""
+        from retrieval.encoders.exports import models_here
+
+        if spec.partition(":")[0] in registry.BUILT_IN or spec in models_here():
+            return
+        raise ModelUnavailable(
+            f"This catalog of somebody else's wants the model '{spec}', which is not among those of this "
+            "machine, and nothing is loaded or fetched at its word. See what there is: search models"
+        )
 
     def text_vectors(self, encoder: Encoder, texts: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """The vectors of texts; those of the last few hundred that were asked for are remembered."""
@@ -244,6 +269,16 @@ class State:
             moment.kept[role] = kept
         assert kept is not None
         return kept[1]
+
+    def damage(self) -> tuple[str, ...]:
+        """What a person should know of the vectors that were opened: those that are damaged are left out."""
+        stores = self._stores
+        return tuple(
+            f"The vectors of {len(kept[1].damaged)} {what} are damaged, so that they are left out. "
+            "Mend that: search doctor --fix, then search index"
+            for what, role in (("pictures", "images"), ("texts", "texts"))
+            if (kept := stores.get(role)) is not None and kept[1].damaged
+        )
 
     def forget_stores(self) -> None:
         """Have nothing at hand; in a snapshot, what is asked for next is opened anew there too."""

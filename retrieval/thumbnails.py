@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,9 +13,12 @@ from typing import TYPE_CHECKING
 from retrieval.db.pictures import contents
 from retrieval.errors import ImageUnreadable
 from retrieval.pictures import Pictures
+from retrieval.regular_files import make_way, read_cached
 from retrieval.types import Failure
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
     from retrieval.pictures import Picture
     from retrieval.state import State
 
@@ -23,6 +27,9 @@ SIZES = (160, 320, 640, 1280)
 QUALITY = 82
 FORM = 1
 """Grows when the same picture would give other bytes."""
+FOLDER = "thumbnails"
+SUM_BYTES = 4
+"""At the end of each kept file, where no viewer of JPEGs looks: a checksum of it and of its name."""
 
 
 def tag(picture: Picture, size: int) -> str:
@@ -46,10 +53,9 @@ def thumbnail(state: State, picture: Picture, size: int) -> Small:
     indexed is shown as it is now, and not kept.
     """
     kept = _place(state, picture, size)
-    with contextlib.suppress(OSError):
-        data = kept.read_bytes()
-        if data[:2] == b"\xff\xd8" and data[-2:] == b"\xff\xd9":
-            return Small(data, lasting=True)
+    found = _sound(kept)
+    if found is not None:
+        return Small(found, lasting=True)
     with Pictures(state).open_file(picture) as file:
         before = os.fstat(file.fileno())
         # The very file that was looked at: another one may stand at its path by now.
@@ -63,19 +69,44 @@ def thumbnail(state: State, picture: Picture, size: int) -> Small:
 
 def sweep(state: State) -> int:
     """Remove the small pictures of what is not in the catalog any more; returns their bytes."""
-    places = list(_folder(state).glob("*/*/*.jpg"))
-    if not places:
+    if next(_files(state.location.cache), None) is None:
         return 0
     with state.snapshot() as reader:
         known = contents(reader)
     freed = 0
-    for place in places:
-        if place.name.partition("-")[0] not in known:
-            with contextlib.suppress(OSError):
-                size = place.stat().st_size
-                place.unlink()
-                freed += size
+    for place in stray_thumbnails(state.location.cache, known):
+        with contextlib.suppress(OSError):
+            size = place.stat().st_size
+            place.unlink()
+            freed += size
     return freed
+
+
+def damaged_thumbnails(cache: Path) -> list[Path]:
+    """Kept small pictures that are not what was written under their names."""
+    return [place for place in sorted(_files(cache)) if _sound(place) is None]
+
+
+def stray_thumbnails(cache: Path, known: Collection[str]) -> list[Path]:
+    """Kept small pictures of what is not among the known contents."""
+    return [place for place in sorted(_files(cache)) if place.name.partition("-")[0] not in known]
+
+
+def _files(cache: Path) -> Iterator[Path]:
+    return (cache / FOLDER).glob("*/*/*.jpg")
+
+
+def _sound(place: Path) -> bytes | None:
+    data = read_cached(place)
+    if data is None or len(data) <= SUM_BYTES or _sum(place, data[:-SUM_BYTES]) != data[-SUM_BYTES:]:
+        return None
+    return data[:-SUM_BYTES]
+
+
+def _sum(place: Path, data: bytes) -> bytes:
+    """A checksum that another picture's file, or another size's, does not have."""
+    named = zlib.crc32(f"{place.parent.parent.name}/{place.name}".encode())
+    return zlib.crc32(data, named).to_bytes(SUM_BYTES, "little")
 
 
 def _made(path: Path, content: bytes, size: int) -> bytes:
@@ -102,7 +133,7 @@ def _place(state: State, picture: Picture, size: int) -> Path:
 
 
 def _folder(state: State) -> Path:
-    return state.location.cache / "thumbnails"
+    return state.location.cache / FOLDER
 
 
 def _keep(place: Path, data: bytes) -> None:
@@ -110,7 +141,8 @@ def _keep(place: Path, data: bytes) -> None:
     temporary = place.with_name(f".{secrets.token_hex(6)}.tmp")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
+        temporary.write_bytes(data + _sum(place, data))
+        make_way(place)
         temporary.replace(place)
     except OSError:
         with contextlib.suppress(OSError):

@@ -200,14 +200,23 @@ class TextHit:
 
 
 class TextHits(list[TextHit]):
-    """The texts that fit a picture, best first; `closest` are those below the `cutoff`."""
+    """The texts that fit a picture, best first; `closest` are those below the `cutoff`.
+
+    `notes` are sentences about how the answer came about that a person should know.
+    """
 
     def __init__(
-        self, items: Iterable[TextHit] = (), *, closest: Iterable[TextHit] = (), cutoff: float = 0.0
+        self,
+        items: Iterable[TextHit] = (),
+        *,
+        closest: Iterable[TextHit] = (),
+        cutoff: float = 0.0,
+        notes: Iterable[str] = (),
     ) -> None:
         super().__init__(items)
         self.closest = tuple(closest)
         self.cutoff = cutoff
+        self.notes = tuple(notes)
 
 
 @dataclass(frozen=True, slots=True)

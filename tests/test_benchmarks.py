@@ -25,6 +25,7 @@ ELSEWHERE = {
     "answers": "how good answers are, over photographs that are not part of the project",
     "calibrate_starter": "makes constants of the starter from photographs of the ImageNet classes",
     "feedback": "how much learning helps, over photographs that are not part of the project",
+    "load": "asks a server for forty minutes; python benchmarks/load.py",
     "quality": "how good searches are, over photographs that are not part of the project",
     "report": "prints and draws what the others found; scripts/bench ends with it",
     "rerank": "how much rerankers help, over photographs that are not part of the project",

@@ -96,9 +96,9 @@ def test_a_run_that_failed_leaves_no_lock(catalog: Path) -> None:
 def test_what_another_run_described_just_before_is_not_paid_for_again(
     catalog: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from retrieval.db import queries
+    from retrieval.db import locking
 
-    acquire, first = queries.acquire, Looker()
+    acquire, first = locking.acquire, Looker()
 
     def late(*place: object, **more: object) -> object:
         if len(place) > 1:
@@ -106,7 +106,7 @@ def test_what_another_run_described_just_before_is_not_paid_for_again(
             run(catalog, first)
         return acquire(*place, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(queries, "acquire", late)
+    monkeypatch.setattr(locking, "acquire", late)
     second = Looker()
     assert run(catalog, second).unchanged == 6
     assert (first.described, second.described) == (6, 0)

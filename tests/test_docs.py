@@ -158,6 +158,9 @@ NOT_RUN = {
     "search mcp --catalog ~/photos.search --allow-write": "serves until its input ends",
     "search serve --open": "serves until it is stopped",
     "search serve --host 0.0.0.0 --token new": "serves until it is stopped",
+    "search index ~/Pictures --every 1h": "runs until it is stopped",
+    "search watch ~/Pictures": "runs until it is stopped",
+    'search watch --exclude "screenshots/" --json': "runs until it is stopped",
 }
 BEFORE = {
     "search eval": ["search index ~/flickr8k/images"],

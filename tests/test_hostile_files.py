@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import os
 import random
-import struct
 import subprocess
 import sys
 import tracemalloc
@@ -25,105 +23,23 @@ from retrieval.images.blocks import find_blocks
 from retrieval.images.exif import read_exif
 from retrieval.images.metadata import read_metadata, words
 from tests import preparers
+from tests.browsing import ROOT
+from tests.hostile_pictures import (
+    BOMBS,
+    MAGICS,
+    SAMPLES,
+    chunk,
+    encoded,
+    exif_block,
+    icon,
+    jpeg_with_xmp,
+    noise,
+    overlapping_exif,
+    png,
+)
 from tests.preparers import make_task
 
 LIMIT = 200 << 20
-
-
-def encoded(image, kind, **options):
-    buffer = io.BytesIO()
-    if kind == "HEIF":
-        import pillow_heif
-
-        pillow_heif.from_pillow(image).save(buffer, quality=80)
-    else:
-        image.save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
-def chunk(kind, body):
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-
-def png(width=4, height=4, *chunks, depth=8, colour=2):
-    raw = zlib.compress((b"\x00" + b"\x80" * (3 * width)) * height) if width * height < 1 << 20 else b"x\x9c"
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + b"".join(chunks) + chunk(b"IDAT", raw) + chunk(b"IEND", b"")
-
-
-def lossless_webp(width, height):
-    bits = (width - 1) | (height - 1) << 14
-    body = b"\x2f" + struct.pack("<I", bits) + b"\x07\x10\xfd\x8f\xfe\x07\x22\xa2\xff\x01\x00"
-    body += b"\x00" * (len(body) % 2)
-    data = b"VP8L" + struct.pack("<I", len(body)) + body
-    return b"RIFF" + struct.pack("<I", len(data) + 4) + b"WEBP" + data
-
-
-def extended_webp(width, height):
-    body = b"\x02\x00\x00\x00" + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
-    data = b"VP8X" + struct.pack("<I", 10) + body + b"ANIM" + struct.pack("<IIH", 6, 0, 0)
-    return b"RIFF" + struct.pack("<I", len(data) + 4) + b"WEBP" + data
-
-
-def tiff(*entries, tail=b""):
-    packed = b"".join(struct.pack("<HHII", *entry) for entry in entries)
-    return b"II*\x00\x08\x00\x00\x00" + struct.pack("<H", len(entries)) + packed + b"\x00" * 4 + tail
-
-
-def plain_tiff(width, height, compression=1, *more):
-    entries = ((256, 4, 1, width), (257, 4, 1, height), (258, 3, 1, 8), (259, 3, 1, compression))
-    strips = ((262, 3, 1, 1), (273, 4, 1, 8), (277, 3, 1, 1), (278, 4, 1, height), (279, 4, 1, 64))
-    return tiff(*entries, *strips, *more)
-
-
-def bmp(width, height, compression=0, bits=24):
-    info = struct.pack("<IiiHHIIiiII", 40, width, height, 1, bits, compression, 0, 0, 0, 0, 0)
-    return b"BM" + struct.pack("<IHHI", 54 + 8, 0, 0, 54) + info + b"\x00" * 8
-
-
-def icon(picture):
-    return struct.pack("<HHHBBBBHHII", 0, 1, 1, 0, 0, 0, 0, 1, 32, len(picture), 22) + picture
-
-
-def big_jp2(width, height):
-    size = struct.pack(">HHIIIIIIIIH", 47, 0, width, height, 0, 0, width, height, 0, 0, 3)
-    return b"\xff\x4f\xff\x51" + size + b"\x07\x01\x01" * 3 + b"\xff\x90" + b"\x00" * 40
-
-
-def big_jpeg(marker=0xC0):
-    data = bytearray(encoded(Image.new("RGB", (64, 64)), "JPEG", progressive=marker == 0xC2))
-    at = data.index(bytes((0xFF, marker)))
-    data[at + 5 : at + 9] = struct.pack(">HH", 65500, 65500)
-    return bytes(data)
-
-
-def gif(width, height):
-    head = b"GIF89a" + struct.pack("<HH", width, height) + b"\xf0\x00\x00" + b"\x00\x00\x00\xff\xff\xff"
-    return head + b"," + struct.pack("<HHHH", 0, 0, width, height) + b"\x00\x02\x02\x44\x01\x00;"
-
-
-BOMBS = {
-    "lossless webp": lossless_webp(13000, 13000),
-    "webp canvas": extended_webp(1 << 24, 1 << 8),
-    "webp canvas of 2^48": extended_webp(1 << 24, 1 << 24),
-    "png": png(65535, 65535),
-    "png of 2^62": png((1 << 31) - 1, (1 << 31) - 1),
-    "gif": gif(65535, 65535),
-    "tiff": plain_tiff(60000, 60000),
-    "tiff with libtiff": plain_tiff(60000, 60000, 5),
-    "tiff with a huge tile": plain_tiff(16, 16, 5, (322, 4, 1, 60000), (323, 4, 1, 60000)),
-    "bmp": bmp(60000, 60000),
-    "bmp upside down": bmp(60000, -60000),
-    "bmp in runs": bmp(30000, 30000, 1, 8),
-    "icon with a png": icon(png(60000, 60000)),
-    "icon with a bmp": icon(bmp(60000, 60000)[14:]),
-    "binary pnm": b"P6 60000 60000 255\n" + b"\x00" * 64,
-    "16-bit pnm": b"P5 60000 60000 65535\n" + b"\x00" * 64,
-    "ascii pnm": b"P3 60000 60000 255\n1 2 3\n",
-    "jp2": big_jp2(60000, 60000),
-    "jpeg": big_jpeg(),
-    "progressive jpeg": big_jpeg(0xC2),
-}
 
 
 def refusal(data, name="bomb"):
@@ -169,25 +85,6 @@ def outcome(data):
     return None
 
 
-SAMPLES = {
-    "JPEG": {},
-    "PNG": {},
-    "WEBP": {},
-    "GIF": {},
-    "TIFF": {"compression": "tiff_lzw"},
-    "BMP": {},
-    "JPEG2000": {},
-    "PPM": {},
-    "ICO": {},
-    "AVIF": {"speed": 10},
-    "HEIF": {},
-}
-
-
-def noise(side=40):
-    return Image.frombytes("RGB", (side, side), random.Random(7).randbytes(side * side * 3))
-
-
 @pytest.mark.parametrize("kind", SAMPLES)
 def test_a_file_cut_off_anywhere_fails_cleanly(kind):
     data = encoded(noise(), kind, **SAMPLES[kind])
@@ -213,33 +110,12 @@ def test_a_file_with_damaged_bytes_fails_cleanly_or_loads(kind):
         assert outcome(bytes(broken)) in {None, *FAILURE_REASONS}
 
 
-MAGICS = [
-    b"\xff\xd8\xff\xe0",
-    b"\x89PNG\r\n\x1a\n",
-    b"GIF89a",
-    b"RIFF\x00\x01\x00\x00WEBPVP8 ",
-    b"II*\x00",
-    b"MM\x00+",
-    b"BM",
-    b"P6 ",
-    b"\x00\x00\x01\x00",
-    b"\x00\x00\x00\x0cjP  \r\n\x87\n",
-    b"\xff\x4f\xff\x51",
-    b"\x00\x00\x00\x18ftypheic",
-    b"\x00\x00\x00\x18ftypavif",
-]
-
-
 @pytest.mark.parametrize("magic", MAGICS)
 def test_random_bytes_after_a_magic_number_are_no_picture(magic):
     dice = random.Random(magic)
     for size in (0, 1, 7, 30, 300, 3000):
         for name in ("x.jpg", "x.tif"):
             assert isinstance(refusal(magic + dice.randbytes(size), name), ImageUnreadable | ImageTooLarge)
-
-
-def exif_block(entries, tail=b""):
-    return tiff(*entries, tail=tail)
 
 
 @pytest.mark.parametrize(
@@ -261,12 +137,6 @@ def test_a_broken_exif_block_leaves_the_picture_alone(block):
     metadata = read_metadata(picture, "IMG_20230702_153012.png")
     assert metadata.taken_at == "2023-07-02T15:30:12"
     assert picture.decode().size == (4, 4)
-
-
-def jpeg_with_xmp(packet):
-    plain = encoded(noise(16), "JPEG")
-    body = b"http://ns.adobe.com/xap/1.0/\x00" + packet
-    return plain[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + plain[2:]
 
 
 @pytest.mark.parametrize(
@@ -308,20 +178,6 @@ def peak(work):
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-
-
-def overlapping_exif(count=500):
-    """A block of 1 MiB whose three directories have tags that are each nearly the whole block."""
-    block = bytearray(1 << 20)
-    block[:8] = b"II*\x00" + struct.pack("<I", 8)
-    for place, first in ((8, True), (8000, False), (16000, False)):
-        struct.pack_into("<H", block, place, count)
-        entries = [(0x9000 + index, 7, (1 << 20) - 8, 8) for index in range(count)]
-        if first:
-            entries[:3] = [(0x010E, 2, (1 << 20) - 8, 8), (0x8769, 4, 1, 8000), (0x8825, 4, 1, 16000)]
-        for index, entry in enumerate(entries):
-            struct.pack_into("<HHII", block, place + 2 + 12 * index, *entry)
-    return bytes(block)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
@@ -505,3 +361,63 @@ def test_no_decoder_takes_more_memory_than_was_asked_for(tmp_path):
     assert [row for row in rows if int(row[1]) > int(row[2])] == []
     # And the bounds are worth something: nothing asks for many times what it takes.
     assert [row for row in rows if int(row[2]) > 4 * int(row[1]) + (48 << 20)] == []
+
+
+def test_a_bad_decoder_costs_one_file_whatever_it_does(tmp_path):
+    """A crash, a hang that holds the interpreter, the end of the process, all of its memory, its pipes."""
+    paths = []
+    for name, colour in preparers.DEEDS.items():
+        for stem, shade in ((name, colour), (f"after {name}", (9, 9, 9))):
+            Image.new("RGB", (40, 40), shade).save(tmp_path / f"{stem}.png")
+            paths.append(tmp_path / f"{stem}.png")
+    with Loader(preparers.Wicked(), workers=2, memory=64 << 20, file_seconds=1.0) as pool:
+        reasons = {Path(os.fsdecode(one.path)).stem: one.reason for one in pool.load(map(make_task, paths))}
+    assert {name: reason for name, reason in reasons.items() if name.startswith("after")} == {
+        f"after {name}": None for name in preparers.DEEDS
+    }
+    assert {name: reasons[name] for name in preparers.DEEDS} == {
+        **dict.fromkeys(preparers.DEEDS, "crashed"),
+        "hangs": "timeout",
+        "spins": "timeout",
+        "says": None,
+        # Which of its limits these meet first is a matter of luck.
+        "devours": reasons["devours"],
+        "recurses": reasons["recurses"],
+    }
+    assert {reasons["devours"], reasons["recurses"]} <= {"too-large", "timeout", "crashed"}
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel's limit on data is Linux's")
+def test_a_decoder_gets_no_more_memory_than_was_granted_and_a_little(tmp_path):
+    Image.new("RGB", (40, 40), preparers.DEEDS["devours"]).save(tmp_path / "devours.png")
+    code = (
+        "import resource, sys\nfrom indexer.loader import Loader\nfrom tests import preparers\n"
+        "with Loader(preparers.Wicked(), workers=1, memory=1 << 30) as pool:\n"
+        "    (one,) = pool.load([preparers.make_task(sys.argv[1])])\n"
+        "print(one.reason, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "devours.png")]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    reason, peak = ran.stdout.split()
+    assert (reason, int(peak) << 10 < 450 << 20) == ("too-large", True)
+
+
+def test_what_a_file_says_of_itself_buys_it_no_second_time(monkeypatch):
+    """Its time begins once it is read, and only the memory that it needs lengthens it."""
+    from indexer.loader import lane, pipe
+    from indexer.loader.budget import Budget
+
+    told = iter([pipe.Read(b"hash", 9, 0), pipe.Need(100 << 20), pipe.Done(None, None, 0)])
+    tested = lane.Lane(lane.Terms(b"", 1 << 30, frozenset(), 8.0), Budget(1 << 30))
+    clock, allowed = [0.0], []
+    monkeypatch.setattr(lane.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(tested, "_tell", lambda message: clock.__setitem__(0, clock[0] + 3))
+    monkeypatch.setattr(tested, "_hear", lambda: next(told))
+    monkeypatch.setattr(tested, "_retire_if_large", lambda resident: None)
+    set_deadline = tested._set_deadline
+    monkeypatch.setattr(
+        tested, "_set_deadline", lambda seconds: (allowed.append(clock[0] + seconds), set_deadline(seconds))
+    )
+    tested._serve(lane.Outcome())
+    read, need = allowed
+    assert (read, need) == (8.0, pytest.approx(8.0 + 1.05, abs=0.01))

@@ -721,14 +721,14 @@ def test_file_that_went_during_the_run_is_no_failure(
     photos: Path, catalog: Path, index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     draw(photos / "short-lived.png", "orange")
-    scan = __import__("indexer.run", fromlist=["scan"]).scan
+    walk = __import__("indexer.run", fromlist=["walk"]).walk
 
     def late(*arguments: object, **options: object) -> object:
-        result = scan(*arguments, **options)
+        result = walk(*arguments, **options)
         (photos / "short-lived.png").unlink(missing_ok=True)
         return result
 
-    monkeypatch.setattr("indexer.run.scan", late)
+    monkeypatch.setattr("indexer.run.walk", late)
     assert figures(index(photos)) == {"unchanged": 6}
 
 

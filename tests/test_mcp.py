@@ -52,7 +52,7 @@ READING = [
     "library_status",
 ]  # fmt: skip
 WRITING = ["tag_image", "give_feedback", "add_text"]
-TOKEN = "a-long-enough-token"
+TOKEN = "a-token-of-enough-characters"
 PROMPT = 60
 
 
@@ -375,7 +375,7 @@ def test_what_breaks_inside_tells_neither_its_words_nor_a_traceback(
     assert sentence == (
         "search_images failed for a reason that is no fault of the call (KeyError). The server's log says where."
     )
-    assert "search_images failed: KeyError at " in caplog.text
+    assert "tool failed unexpectedly (tool='search_images', error='KeyError')" in caplog.text
     assert "test_mcp.py" in caplog.text
     assert "sk-secret" not in caplog.text
 

@@ -188,11 +188,25 @@ def test_a_flipped_byte_is_found_by_checksum_and_mended_by_pull(own: SimpleNames
     assert exports.verify_export(own.spec) == []
 
 
+@pytest.mark.parametrize("name", ["text.onnx", "text.bin", "image.bin"])
+def test_a_damaged_export_is_not_used_and_the_model_runs_by_torch(own: SimpleNamespace, name: str) -> None:
+    sound = load_open_clip(own.spec).encode_texts(["a dog"])
+    target = own.folder / name
+    before = target.stat()
+    data = bytearray(target.read_bytes())
+    data[len(data) // 2] ^= 1
+    target.write_bytes(data)
+    os.utime(target, ns=(before.st_atime_ns, before.st_mtime_ns))
+    encoder = load_open_clip(own.spec)
+    assert not isinstance(encoder, OnnxEncoder)
+    assert (encoder.encode_texts(["a dog"]) * sound).sum() > 0.9999
+
+
 def test_a_graph_that_cannot_be_loaded_says_how_to_mend_it(own: SimpleNamespace) -> None:
-    target = own.folder / "text.onnx"
-    target.write_bytes(bytes(target.stat().st_size))
+    encoder = load_open_clip(own.spec)
+    (own.folder / "text.onnx").write_bytes(b"damaged after it was checked")
     with pytest.raises(CacheCorrupt, match="search models pull open_clip:"):
-        load_open_clip(own.spec).encode_texts(["a dog"])
+        encoder.encode_texts(["a dog"])
 
 
 def test_an_export_is_not_used_once_its_checkpoint_has_changed(

@@ -293,7 +293,7 @@ def bomb(width: int, height: int, megabytes: int) -> bytes:
         (bomb(2**31 - 1, 2**31 - 1, 1), 413),
         (b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>', 422),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", 422),
-        (b"a" * ((20 << 20) + 1), 413),
+        (b"a" * 20_000_001, 413),
         (b"", 422),
     ],
     ids=["bomb", "endless", "svg", "eps", "large", "empty"],

@@ -149,7 +149,7 @@ def test_limits_are_those_of_the_code() -> None:
     for line in (
         f"| a query, a question | {given.MAX_WORDS:,} characters |",
         f"| hits and rows a request | {given.MAX_LIMIT}; a search is paged through for {given.MAX_OFFSET:,} hits",
-        f"| {given.MAX_PICTURES}, of {given.MAX_UPLOAD >> 20} MB and {given.MAX_PIXELS // 10**6} megapixels each, "
+        f"| {given.MAX_PICTURES}, of {given.MAX_UPLOAD // 10**6} MB and {given.MAX_PIXELS // 10**6} megapixels each, "
         f"{given.MAX_TOGETHER // 10**6} together |",
         f"| a request | {headers.MAX_BODY >> 20} MB with pictures, {headers.MAX_WORDS >> 20} MB without",
         f"| a text that is added | {MAX_CHARS:,} characters |",

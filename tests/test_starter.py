@@ -185,11 +185,16 @@ def cut(path: Path, size: int) -> None:
         file.truncate(size)
 
 
-def test_an_artifact_that_was_copied_is_checked_and_kept(own_cache: Path) -> None:
+def test_an_artifact_that_was_copied_is_checked_and_kept(
+    own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(artifacts, "SETTLED_NS", 0)
+
     def build(folder: Path) -> None:
         (folder / "weights.bin").write_bytes(b"weights")
 
     folder = artifact("starter/thing", build)
+    artifact("starter/thing", build)
     shutil.copytree(folder, folder.with_name("copy"))
     shutil.rmtree(folder)
     folder.with_name("copy").rename(folder)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import pickle
 import queue
 import threading
+import time
 from collections import deque
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
@@ -191,9 +192,12 @@ class _Crew:
             self._busy -= 1
 
     def _watch(self) -> None:
+        expected = time.monotonic() + CLOCK_SECONDS
         while not self._stopping.wait(CLOCK_SECONDS):
+            now = time.monotonic()
             for lane in list(self._lanes):
-                lane.check_clock()
+                lane.check_clock(now - expected)
+            expected = now + CLOCK_SECONDS
 
     def stop(self) -> None:
         self._stopping.set()

@@ -31,8 +31,13 @@ _KEPT = {"MALLOC_MMAP_THRESHOLD_": str(16 << 20), "MALLOC_TRIM_THRESHOLD_": str(
 """What glibc keeps for the next photo: a tenth of a 12-megapixel photo's time went into getting the
 same pages from the system again and again. Larger pieces go back at once."""
 
+LEAP_SECONDS = 1.0
+"""A clock that comes so much too late shows that this program itself stood still, as after Ctrl-Z."""
+
 _BOOT = """
-import sys
+import signal, sys
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, signal.SIG_IGN)
 sys.path[:] = {path}
 try:
     from indexer.loader.worker import main
@@ -88,6 +93,7 @@ class Lane:
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
         self._deadline: float | None = None
+        self._read_at = 0.0
         self._late = False
         self._closed = False
         self._granted = 0
@@ -127,12 +133,13 @@ class Lane:
         return True
 
     def _order(self, path: bytes, outcome: Outcome) -> None:
-        seconds = int(2 * self._allowed(self._terms.memory, self._terms.memory)) + 10
+        seconds = int(2 * self._allowed(read=self._terms.memory, decoded=self._terms.memory)) + 10
         while True:
             if self._process is None:
                 self._start()
             self._tell(pipe.Order(path, self._granted, seconds))
-            self._set_deadline(self._allowed(self._granted, 0))
+            outcome.content_hash = None
+            self._set_deadline(self._allowed(read=self._granted))
             total = self._serve(outcome)
             if total is None:
                 return
@@ -148,6 +155,9 @@ class Lane:
             if isinstance(message, pipe.Read):
                 outcome.content_hash = message.content_hash
                 outcome.size, outcome.mtime_ns = message.size, message.mtime_ns
+                # Whatever the file says of itself, from here on its time does not begin again.
+                self._read_at = time.monotonic()
+                self._set_deadline(self._allowed())
                 known = message.content_hash in self._terms.known
                 self._tell(pipe.Continue(not known))
                 if known:
@@ -158,7 +168,11 @@ class Lane:
                     self._tell(pipe.Continue(False))
                     return message.total
                 self._granted += max(0, more)
-                self._set_deadline(self._allowed(message.total, message.total))
+                if outcome.content_hash is None:
+                    self._set_deadline(self._allowed(read=message.total))
+                else:
+                    spent = time.monotonic() - self._read_at
+                    self._set_deadline(self._allowed(decoded=message.total) - spent)
                 self._tell(pipe.Continue(True))
             elif isinstance(message, pipe.Done):
                 outcome.metadata, outcome.prepared = message.metadata, message.prepared
@@ -169,7 +183,7 @@ class Lane:
                 self._retire_if_large(message.resident)
                 return None
 
-    def _allowed(self, read: int, decoded: int) -> float:
+    def _allowed(self, *, read: int = 0, decoded: int = 0) -> float:
         return self._terms.file_seconds + read / READ_BYTES_PER_SECOND + decoded / DECODE_BYTES_PER_SECOND
 
     def _grant(self, count: int) -> None:
@@ -218,6 +232,8 @@ class Lane:
                     stdout=subprocess.PIPE,
                     stderr=subprocess.DEVNULL,
                     env=environment,
+                    # Ctrl-C and Ctrl-Z are for the whole group of the terminal, and no business of its own.
+                    process_group=0 if os.name == "posix" else None,
                 )
         except OSError as error:
             raise RetrievalError(f"Loading processes cannot be started: {error}") from error
@@ -289,9 +305,11 @@ class Lane:
             if self._process is not None:
                 self._process.kill()
 
-    def check_clock(self) -> None:
-        """Kill a process that has had its time."""
+    def check_clock(self, leap: float = 0.0) -> None:
+        """Kill a process that has had its time; what this program stood still itself does not count."""
         with self._lock:
+            if leap > LEAP_SECONDS and self._deadline is not None:
+                self._deadline += leap
             overdue = self._deadline is not None and time.monotonic() > self._deadline
             if overdue and self._process is not None:
                 self._late = True

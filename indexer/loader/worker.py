@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from retrieval.types import Metadata, Prepared
 
 
+SLACK_BYTES = 256 << 20
+"""What a process may hold besides what was granted: what it keeps of files before, and loads late."""
+
+
 class _DroppedError(Exception):
     """The supervisor wants this file to be put down for now."""
 
@@ -39,6 +43,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     warnings.simplefilter("ignore")
+    _end_with_parent()
     try:
         hello = pipe.receive(orders)
     except EOFError:
@@ -51,9 +56,10 @@ def main() -> None:
         return
     # The other side being gone is the ordinary way to end.
     with contextlib.suppress(EOFError, BrokenPipeError):
+        ceiling = Ceiling()
         pipe.send(answers, pipe.Ready())
         while True:
-            _serve(pipe.receive(orders), preparer, hello.memory, orders, answers)
+            _serve(pipe.receive(orders), preparer, hello.memory, ceiling, orders, answers)
 
 
 def _own_streams() -> tuple[IO[bytes], IO[bytes]]:
@@ -65,6 +71,36 @@ def _own_streams() -> tuple[IO[bytes], IO[bytes]]:
         os.dup2(null, descriptor)
     os.close(null)
     return orders, answers
+
+
+def _end_with_parent() -> None:
+    """Also in the middle of a decoder that hangs; elsewhere than on Linux the alarm sees to that, later."""
+    if sys.platform.startswith("linux"):
+        import ctypes
+
+        death_signal = 1
+        ctypes.CDLL(None).prctl(death_signal, signal.SIGKILL)
+
+
+class Ceiling:
+    """Holds the process to the memory that was granted for a file, and a little more.
+
+    A decoder that takes far more than its header said finds none there, before the machine is short of it.
+    """
+
+    def __init__(self) -> None:
+        self._start = _figures("/proc/self/statm")[5] * _page() if sys.platform.startswith("linux") else None
+
+    def raise_to(self, granted: int) -> None:
+        if self._start is None:
+            return
+        import resource
+
+        hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+        limit = self._start + granted + SLACK_BYTES
+        if hard != resource.RLIM_INFINITY:
+            limit = min(limit, hard)
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
 
 
 def _settle(address_space: int) -> None:
@@ -81,7 +117,7 @@ def _settle(address_space: int) -> None:
         import resource
 
         # The last resort against a decoder that takes far more than its header said.
-        used = _figures("/proc/self/statm")[0] * resource.getpagesize()
+        used = _figures("/proc/self/statm")[0] * _page()
         hard = resource.getrlimit(resource.RLIMIT_AS)[1]
         limit = used + address_space
         resource.setrlimit(
@@ -89,11 +125,18 @@ def _settle(address_space: int) -> None:
         )
 
 
-def _serve(order: pipe.Order, preparer: Preparer, memory: int, orders: IO[bytes], answers: IO[bytes]) -> None:
+def _serve(
+    order: pipe.Order,
+    preparer: Preparer,
+    memory: int,
+    ceiling: Ceiling,
+    orders: IO[bytes],
+    answers: IO[bytes],
+) -> None:
     _alarm(order.seconds)
     answer: object
     try:
-        metadata, prepared = _load(order, preparer, memory, orders, answers)
+        metadata, prepared = _load(order, preparer, memory, ceiling, orders, answers)
         answer = pipe.Done(metadata, prepared, _resident())
     except _DroppedError:
         return
@@ -112,7 +155,12 @@ def _serve(order: pipe.Order, preparer: Preparer, memory: int, orders: IO[bytes]
 
 
 def _load(
-    order: pipe.Order, preparer: Preparer, memory: int, orders: IO[bytes], answers: IO[bytes]
+    order: pipe.Order,
+    preparer: Preparer,
+    memory: int,
+    ceiling: Ceiling,
+    orders: IO[bytes],
+    answers: IO[bytes],
 ) -> tuple[Metadata, Prepared]:
     def ask(message: object) -> None:
         pipe.send(answers, message)
@@ -125,10 +173,12 @@ def _load(
         images.check_memory(size, memory)
         if size > order.granted:
             ask(pipe.Need(size))
+        ceiling.raise_to(max(size, order.granted))
 
     def permit(needed: int) -> None:
         images.check_memory(len(content.data) + needed, memory)
         ask(pipe.Need(len(content.data) + needed))
+        ceiling.raise_to(len(content.data) + needed)
 
     content = images.read_file(order.path, allow=allow)
     digest = hashlib.sha256(content.data).digest()
@@ -157,9 +207,7 @@ def _alarm(seconds: int) -> None:
 def _resident() -> int:
     """Bytes of memory held now; where that cannot be told, the most that was ever held."""
     if sys.platform.startswith("linux"):
-        import resource
-
-        return _figures("/proc/self/statm")[1] * resource.getpagesize()
+        return _figures("/proc/self/statm")[1] * _page()
     if sys.platform == "darwin":
         import resource
 
@@ -170,3 +218,7 @@ def _resident() -> int:
 def _figures(path: str) -> list[int]:
     with open(path, "rb") as file:
         return [int(word) for word in file.read().split()]
+
+
+def _page() -> int:
+    return os.sysconf("SC_PAGE_SIZE")

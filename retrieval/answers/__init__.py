@@ -91,7 +91,7 @@ def ask(
     thinker = load_answerer(answerer) if isinstance(answerer, str | None) else answerer
     inquiry = Inquiry(text, dt.date.today(), wanted, _examples(examples), trail.past, on_text=on_text)
     answer, plan = answered(state, inquiry, thinker, terms)
-    notes = answer.notes
+    notes = (*answer.notes, *(note for note in state.damage() if note not in answer.notes))
     if inquiry.examples and not thinker.sees:
         notes = (*notes, UNSHOWN)
     turn = Past(text, answer.text, plan, tuple(citation.image_id for citation in answer.citations))

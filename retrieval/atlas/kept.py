@@ -57,7 +57,7 @@ def read(root: Path, truth: Truth, *, seal: bool) -> Kept | None:
             [(str(name), float(x), float(y)) for name, x, y in level]
             for level in json.loads(paths["areas"].read_text("utf-8"))
         ]
-    except (CacheCorrupt, OSError, ValueError, TypeError):
+    except (CacheCorrupt, OSError, ValueError, TypeError, RecursionError):
         return None
     if not len(ids) == len(places) == manifest.count or not np.isfinite(places).all():
         return None
@@ -70,8 +70,8 @@ def write(root: Path, truth: Truth, ids: Ids, places: Points, areas: Middles, *,
     cache.write(
         _folder(root, truth.key),
         {
-            "ids": lambda path: ids.astype("<i8").tofile(path),
-            "places": lambda path: places.astype("<f4").tofile(path),
+            "ids": lambda path: _write(path, ids.astype("<i8").tobytes()),
+            "places": lambda path: _write(path, places.astype("<f4").tobytes()),
             "areas": lambda path: _write(path, text),
         },
         encoder_key=truth.key,

@@ -130,6 +130,7 @@ def text_hits(row: Mapping[str, Any]) -> TextHits:
         [text_hit(one) for one in row["texts"]],
         closest=[text_hit(one) for one in row["closest"]],
         cutoff=row["cutoff"],
+        notes=row.get("notes", ()),
     )
 
 

@@ -15,6 +15,7 @@ from retrieval.commands.options import (
     one_of,
     reading_options,
     safe,
+    say_damage,
 )
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ def dupes(
         raise click.UsageError("Pictures and --undo go with --not. To look in one folder: --in DIR")
     with Catalog(catalog) as opened, ProgressLine(sys.stderr, doing="Looking") as line:
         found = opened.duplicates(kinds or None, where=where, progress=line)
+        say_damage(opened)
     if as_json:
         echo_json(group.as_dict() for group in found)
     elif html is not None:

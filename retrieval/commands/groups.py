@@ -14,6 +14,7 @@ from retrieval.commands.options import (
     one_of,
     reading_options,
     safe,
+    say_damage,
 )
 from retrieval.english.nouns import counted
 
@@ -50,6 +51,7 @@ def groups(
     one_of({"--json": as_json, "--html": html is not None})
     with Catalog(catalog) as opened:
         found = opened.groups(count, where=where)
+        say_damage(opened)
     if as_json:
         echo_json(group.as_dict() for group in found)
     elif html is not None:

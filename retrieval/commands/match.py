@@ -65,5 +65,7 @@ def match(
     else:
         for line in text_lines(hits):
             click.echo(line)
+    for note in hits.notes:
+        click.echo(safe(note), err=True)
     if not hits:
         click.echo(safe(no_text_line(hits)), err=True)

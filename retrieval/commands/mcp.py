@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import sys
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from retrieval.commands.ending import SIGNALS
 from retrieval.commands.options import catalog_option
 
 if TYPE_CHECKING:
@@ -32,6 +32,10 @@ HTTP_ONLY = ("host", "port", "token")
     "--token", envvar="SEARCH_MCP_TOKEN", show_envvar=True, metavar="TOKEN",
     help="With --http: what each request has to bring. Others may see a command line: use the variable.",
 )  # fmt: skip
+@click.option(
+    "--untrusted", is_flag=True,
+    help="Somebody else made the catalog: believe nothing but its rows.",
+)  # fmt: skip
 @click.option("--allow-write", is_flag=True, help="Also tools that tag, give feedback and add texts.")
 @click.option("--answerer", metavar="NAME", help="Who answers questions: rules, local, endpoint.")
 @click.option("--captioner", metavar="NAME", help="Who describes pictures: describer, blip, local, endpoint.")
@@ -43,6 +47,7 @@ def mcp(
     host: str,
     port: int,
     token: str | None,
+    untrusted: bool,
     allow_write: bool,
     answerer: str | None,
     captioner: str | None,
@@ -58,21 +63,26 @@ def mcp(
     search mcp --http --port 8765
     search mcp --catalog ~/photos.search --allow-write
     """
+    from retrieval.journal import conceal
+    from retrieval.journal.keeping import show_warnings
     from retrieval.mcp.stdio import Wire, serve_stdio
 
     given = [name for name in HTTP_ONLY if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    if untrusted and allow_write:
+        raise click.UsageError("--untrusted and --allow-write cannot go together. Choose one.")
     if given and not http:
         raise click.UsageError(f"--{given[0]} goes with --http.")
     if not http and (sys.stdin is None or sys.stdout is None):
         raise click.UsageError("Standard input or output is closed. Serve at an address: search mcp --http")
     # Before the protocol's library sets up its own, which breaks lines for a terminal.
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    show_warnings(sys.stderr)
+    conceal(token)
     wire = Wire()
     with wire.guarded():
         from retrieval.catalog import Catalog
         from retrieval.mcp import create_server, serve_http
 
-        with Catalog(catalog, readonly=not allow_write) as opened:
+        with Catalog(catalog, readonly=not allow_write, untrusted=untrusted) as opened:
             server = create_server(opened, allow_write=allow_write, answerer=answerer, captioner=captioner)
             before = _end_at_signals()
             try:
@@ -98,7 +108,7 @@ def _end_at_signals() -> dict[signal.Signals, Any]:
     A thread that waits for input, or a model at work, cannot be told to stop. Nothing is lost:
     what the catalog has committed stands.
     """
-    return {number: signal.signal(number, _end) for number in (signal.SIGINT, signal.SIGTERM)}
+    return {number: signal.signal(number, _end) for number in SIGNALS}
 
 
 def _end(number: int, _frame: object) -> None:

@@ -35,6 +35,24 @@ class Number(click.FloatRange):
         return number
 
 
+class Duration(click.ParamType[float]):
+    """A time as `90s`, `10m`, `1h` or `1d`, in seconds; at least one of them."""
+
+    name = "duration"
+    SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}  # noqa: RUF012
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        text = str(value).strip().lower()
+        unit = self.SECONDS.get(text[-1:])
+        try:
+            seconds = float(text[:-1]) * (unit or math.nan)
+        except ValueError:
+            seconds = math.nan
+        if not 1 <= seconds < math.inf:
+            self.fail(f"'{value}' is no time such as 90s, 10m, 1h or 1d.", param, ctx)
+        return seconds
+
+
 def safe(text: str) -> str:
     """The text with nothing in it that a terminal would act on."""
     from retrieval.show.table import safe_name
@@ -50,9 +68,27 @@ def catalog_option(command: F) -> F:
     )(command)
 
 
-def reading_options(command: F) -> F:
-    command = click.option("--no-server", is_flag=True, help="Leave a running local server alone.")(command)
-    return catalog_option(command)
+def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Those of every command that only reads; a catalog of a stranger is given on as its `Location`."""
+
+    @functools.wraps(command)
+    def reading(*given: Any, untrusted: bool, catalog: str | None, **options: Any) -> Any:
+        if not untrusted:
+            return command(*given, catalog=catalog, **options)
+        from retrieval.config import Location
+
+        return command(*given, catalog=Location.parse(catalog).of_a_stranger(), **options)
+
+    found: Callable[..., Any] = reading
+    for option in (
+        click.option("--no-server", is_flag=True, help="Leave a running local server alone."),
+        click.option(
+            "--read-only", "--untrusted", "untrusted", is_flag=True,
+            help="Somebody else made the catalog: write nothing there, and believe nothing but its rows.",
+        ),
+    ):  # fmt: skip
+        found = option(found)
+    return catalog_option(found)
 
 
 def json_option(command: F) -> F:
@@ -247,6 +283,12 @@ def echo_json(rows: Iterable[dict[str, Any]]) -> None:
     for row in rows:
         out.write(json.dumps(row, ensure_ascii=plain).encode("utf-8", "replace") + b"\n")
     out.flush()
+
+
+def say_damage(catalog: Catalog) -> None:
+    """Say what of the catalog is damaged, and was left out of what was just done."""
+    for note in catalog.state.damage():
+        click.echo(safe(note), err=True)
 
 
 def one_of(flags: dict[str, bool]) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import secrets
 import signal
+import sys
 
 import click
 
@@ -34,6 +34,10 @@ MOST_TOKEN = 1 << 20
     help="Another name it goes by, such as a proxy's in front of it. With a token only.",
 )  # fmt: skip
 @click.option("--read-only", "readonly", is_flag=True, help="Change nothing in the catalog.")
+@click.option(
+    "--untrusted", is_flag=True,
+    help="Somebody else made the catalog: change nothing, and believe nothing but its rows.",
+)  # fmt: skip
 @click.option("--answerer", metavar="NAME", help="What answers questions: rules, local, endpoint.")
 @click.option(
     "--captioner", metavar="NAME", help="What describes pictures: describer, local, blip, endpoint."
@@ -47,6 +51,7 @@ def serve(
     token_file: str | None,
     names: tuple[str, ...],
     readonly: bool,
+    untrusted: bool,
     answerer: str | None,
     captioner: str | None,
     browse: bool,
@@ -61,9 +66,14 @@ def serve(
     """
     if token is not None and token_file is not None:
         raise click.UsageError("Give the token itself, or the file that holds it: one of them.")
+    from retrieval.server.memory import one_arena
+
+    one_arena()
     from retrieval.answers import load_answerer
     from retrieval.captioners import load_captioner
     from retrieval.catalog import Catalog
+    from retrieval.journal import conceal
+    from retrieval.journal.keeping import show_warnings
     from retrieval.server import not_installed
 
     try:
@@ -72,7 +82,7 @@ def serve(
     except ImportError as error:
         raise not_installed(error) from error
 
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    show_warnings(sys.stderr)
     made = token == "new"
     if made:
         token = secrets.token_urlsafe(24)
@@ -93,7 +103,9 @@ def serve(
     # A shell has what a script starts in the background ignore an interrupt, which is what ends this.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # An empty library is served too: its page says what to do.
-    with Catalog(catalog, readonly=readonly, create=not readonly) as opened:
+    readonly = readonly or untrusted
+    conceal(token)
+    with Catalog(catalog, readonly=readonly, create=not readonly, untrusted=untrusted) as opened:
         settings = Settings(opened, token=token, readonly=readonly, answerer=answerer, captioner=captioner)
         run(settings, host=host, port=port, names=names, ready=ready)
 

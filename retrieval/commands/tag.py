@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from retrieval.commands.options import catalog_option, echo_json, json_option, reading_options, safe
+from retrieval.commands.options import (
+    catalog_option,
+    echo_json,
+    json_option,
+    reading_options,
+    safe,
+    say_damage,
+)
 from retrieval.types import path_fields
 
 if TYPE_CHECKING:
@@ -44,6 +51,7 @@ def tag(ctx: click.Context, catalog: str | None, again: bool, as_json: bool) -> 
     with Catalog(catalog) as opened:
         done = _update(opened, again=again)
         found = opened.tags.list()
+        say_damage(opened)
     if as_json:
         echo_json({"tag": one.tag, "count": one.count} for one in found if one.count)
         return

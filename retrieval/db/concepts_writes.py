@@ -11,6 +11,7 @@ from sqlalchemy import delete, func, insert, select, update
 
 from retrieval.db.reader import CHUNK
 from retrieval.db.schema import ConceptExample, ConceptRow, Embedding, Encoder, Image
+from retrieval.types import checksum
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -78,18 +79,26 @@ def keep_vectors(connection: Connection, image_ids: Sequence[int]) -> None:
     """Keep with the examples what the model in use made of pictures that go, or change, after this."""
     for start in range(0, len(image_ids), CHUNK):
         seen = (
-            select(ConceptExample.id, Embedding.encoder_id, Embedding.vector)
+            select(
+                ConceptExample.id,
+                Embedding.encoder_id,
+                Embedding.vector,
+                Embedding.aux,
+                Embedding.checksum,
+            )
             .join(Image, Image.content_hash == ConceptExample.content_hash)
             .join(Embedding, Embedding.image_id == Image.id)
             .join(Encoder, Encoder.id == Embedding.encoder_id)
             .where(Image.id.in_(image_ids[start : start + CHUNK]), Encoder.active)
         )
-        for example, encoder_id, vector in connection.execute(seen).all():
-            connection.execute(
-                update(ConceptExample)
-                .where(ConceptExample.id == example)
-                .values(encoder_id=encoder_id, vector=vector)
-            )
+        for row in connection.execute(seen).all():
+            # One that is damaged is not handed on as if it were sound.
+            if checksum(row.vector, row.aux) == row.checksum:
+                connection.execute(
+                    update(ConceptExample)
+                    .where(ConceptExample.id == row.id)
+                    .values(encoder_id=row.encoder_id, vector=row.vector)
+                )
 
 
 def remove(writer: Writer, name: str) -> int:

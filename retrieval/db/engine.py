@@ -12,6 +12,8 @@ from retrieval.config import Location
 from retrieval.errors import CatalogError, MissingDependency
 
 BUSY_MS = 10_000
+LOG_BYTES = 64 << 20
+"""What is left of the log once it was copied into the database; it grows while somebody reads for long."""
 
 
 def open_engine(location: Location) -> Engine:
@@ -47,5 +49,9 @@ def _set_pragmas(connection: sqlite3.Connection, _record: Any) -> None:
     cursor.execute("PRAGMA journal_mode=WAL")
     # One fsync a batch is nothing beside encoding it, and a finished command survives a power cut.
     cursor.execute("PRAGMA synchronous=FULL")
+    # On macOS an fsync stops at the disk's own cache, unless one asks for more.
+    cursor.execute("PRAGMA fullfsync=ON")
+    cursor.execute("PRAGMA checkpoint_fullfsync=ON")
+    cursor.execute(f"PRAGMA journal_size_limit={LOG_BYTES}")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from retrieval.config import Location
-from retrieval.db import migrate
 from retrieval.db.concepts_writes import keep_vectors
 from retrieval.db.descriptions_writes import copy_descriptions, drop_descriptions
-from retrieval.db.engine import open_engine
+from retrieval.db.engine import LOG_BYTES, open_engine
+from retrieval.db.failures import refused
+from retrieval.db.locking import acquire
 from retrieval.db.marks import new_epoch, next_generation
 from retrieval.db.reader import CHUNK
 from retrieval.db.said_writes import bring_back, set_aside
 from retrieval.db.schema import Embedding, Encoder, FailureRow, Image, ImageTag, ImageWords, Root
 from retrieval.db.texts_writes import copy_seen, delete_texts_of, forget_seen, renew_embedded
+from retrieval.db.upgrading import bring_up
 from retrieval.db.words_writes import renew_words
-from retrieval.errors import CatalogBusy, CatalogError, CatalogUnwritable
 from retrieval.types import checksum, under
 
 FILE_SOURCES = ("file-name", "file-mtime")
@@ -90,7 +88,7 @@ class Writer:
         try:
             self._engine = open_engine(location)
             with self._translated():
-                migrate.upgrade(self._engine)
+                bring_up(location, self._engine)
         except BaseException:
             self._lock.release()
             raise
@@ -102,8 +100,30 @@ class Writer:
         self.close()
 
     def close(self) -> None:
-        self._engine.dispose()
-        self._lock.release()
+        try:
+            self._shorten_log()
+        finally:
+            self._engine.dispose()
+            self._lock.release()
+
+    def _shorten_log(self) -> None:
+        """Copy a long log into the database and cut it off, where no reader needs it and the disk allows.
+
+        Whoever closes the database last does the same, but a server never does.
+        """
+        if self._engine.dialect.name != "sqlite" or self._location.url is not None:
+            return
+        log = self._location.database.with_name(f"{self._location.database.name}-wal")
+        if not log.exists() or log.stat().st_size <= LOG_BYTES:
+            return
+        # All of it is committed and flushed where it is: nothing depends on this.
+        with (
+            contextlib.suppress(DBAPIError, sqlite3.Error),
+            contextlib.closing(self._engine.raw_connection()) as connection,
+        ):
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA busy_timeout=0")
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def add_roots(self, paths: Iterable[bytes]) -> None:
         with self.transaction() as connection:
@@ -295,61 +315,13 @@ class Writer:
         try:
             yield
         except UnicodeDecodeError as error:
-            raise self._said(error, operational=False) from error
+            raise refused(self._location, error, operational=False) from error
         except DBAPIError as error:
-            raise self._said(error.orig or error, operational=isinstance(error, OperationalError)) from error
+            operational = isinstance(error, OperationalError)
+            raise refused(self._location, error.orig or error, operational=operational) from error
         except sqlite3.Error as error:
-            raise self._said(error, operational=isinstance(error, sqlite3.OperationalError)) from error
-
-    def _said(self, error: BaseException, *, operational: bool) -> CatalogError:
-        name, text = self._location.name, str(error)
-        if "locked" in text or "busy" in text:
-            return CatalogBusy(
-                f"The catalog at {name} is being written by another process. Try again shortly."
-            )
-        if "full" in text or "disk I/O error" in text:
-            return CatalogUnwritable(
-                f"The disk that holds {name} is full or failing ({text}); everything committed so far is "
-                "kept. Make room and run the same command again."
-            )
-        if operational or "read-only" in text or "permission denied" in text:
-            return CatalogUnwritable(f"The catalog at {name} cannot be written: {text}. See: search doctor")
-        return CatalogError(
-            f"The catalog at {name} is damaged: {text}. See what can be mended: search doctor"
-        )
-
-
-def acquire(location: Location, path: Path | None = None, *, doing: str = "writing to") -> FileLock:
-    """Take the catalog's write lock, or another one of its locks, or say who holds it."""
-    path = path or location.lock
-    note = path.with_suffix(".pid")
-    try:
-        location.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path, timeout=0)
-        lock.acquire()
-        note.write_text(str(os.getpid()))
-    except Timeout:
-        try:
-            holder = f" (process {note.read_text().strip()})"
-        except OSError:
-            holder = ""
-        raise CatalogBusy(
-            f"Another command{holder} is {doing} the catalog at {location.name}. Wait until it is done."
-        ) from None
-    except NotADirectoryError as error:
-        raise CatalogError(
-            f"{location.name} lies inside a file, not a folder. Name another with --catalog."
-        ) from error
-    except FileExistsError as error:
-        raise CatalogError(
-            f"{location.name} is a file, not a catalog folder. Name another with --catalog."
-        ) from error
-    except OSError as error:
-        raise CatalogUnwritable(
-            f"The catalog folder {location.name} cannot be written: {error.strerror or error}. "
-            "Name another with --catalog."
-        ) from error
-    return lock
+            operational = isinstance(error, sqlite3.OperationalError)
+            raise refused(self._location, error, operational=operational) from error
 
 
 def _insert(connection: Connection, items: Sequence[NewImage]) -> list[int]:
@@ -372,12 +344,15 @@ def _copied(connection: Connection, item: NewImage) -> dict[str, Any]:
 
 
 def _vector_of(connection: Connection, encoder_id: int, image_id: int | None) -> Vector | None:
+    """The vector of a picture, for a copy of it; one that is damaged is not handed on as if it were sound."""
     row = connection.execute(
-        select(Embedding.vector, Embedding.aux).where(
+        select(Embedding.vector, Embedding.aux, Embedding.checksum).where(
             Embedding.encoder_id == encoder_id, Embedding.image_id == image_id
         )
     ).first()
-    return None if row is None else Vector(bytes(row[0]), bytes(row[1]))
+    if row is None or checksum(row.vector, row.aux) != row.checksum:
+        return None
+    return Vector(bytes(row.vector), bytes(row.aux))
 
 
 def _drop_vectors(connection: Connection, image_id: int, *, renewed_by: int) -> None:

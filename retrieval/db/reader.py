@@ -8,11 +8,13 @@ to `sqlite3` for a catalog folder and to SQLAlchemy for any other database.
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 from retrieval.config import Location
+from retrieval.db.connecting import connect, state_of
 from retrieval.errors import (
     CatalogBusy,
     CatalogError,
@@ -50,6 +52,10 @@ class Reader(Protocol):
         """All statements inside see the catalog as of one moment."""
         ...
 
+    def moved_on(self) -> bool:
+        """Whether others have written since it was opened, where it takes no locks and sees nothing of it."""
+        ...
+
     def size(self) -> int:
         """Bytes the database takes on disk."""
         ...
@@ -84,7 +90,7 @@ def holds_something(location: Location) -> bool:
     """Whether a database file with tables is at the place, ours or not."""
     if location.url is not None or not location.database.is_file():
         return False
-    with translated(location), contextlib.closing(_connect(location)) as connection:
+    with translated(location), contextlib.closing(connect(location)[0]) as connection:
         return bool(connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0])
 
 
@@ -116,7 +122,11 @@ def check_schema(reader: Reader, location: Location) -> None:
         raise SchemaOutdated(
             f"The catalog at {location.name} was made by an older version. Upgrade it: search doctor --fix"
         )
-    raise SchemaTooNew(
+    raise too_new(location, revision)
+
+
+def too_new(location: Location, revision: str) -> SchemaTooNew:
+    return SchemaTooNew(
         f"The catalog at {location.name} was made by a newer version (schema {revision}, this one knows "
         f"{HEAD}). Upgrade this program: pip install -U picture-search"
     )
@@ -130,17 +140,30 @@ class SqliteReader:
     def __init__(self, location: Location) -> None:
         self._location = location
         with translated(location):
-            self._connection = _connect(location)
+            self._connection, self._state = connect(location)
 
     def rows(self, sql: str, /, **parameters: Any) -> list[Row]:
         with translated(self._location):
-            return self._connection.execute(sql, parameters).fetchall()
+            found = self._connection.execute(sql, parameters).fetchall()
+        self._check_still()
+        return found
 
     def stream(self, sql: str, /, **parameters: Any) -> Iterator[Row]:
         with translated(self._location):
             cursor = self._connection.execute(sql, parameters)
             while batch := cursor.fetchmany(4096):
+                self._check_still()
                 yield from batch
+
+    def moved_on(self) -> bool:
+        return self._state is not None and state_of(self._location.database) != self._state
+
+    def _check_still(self) -> None:
+        if self.moved_on():
+            raise CatalogBusy(
+                f"The catalog at {self._location.name} was written to by another process while it was read "
+                "without locks, as on a read-only disk. Try again shortly."
+            )
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -155,37 +178,17 @@ class SqliteReader:
             self._connection.rollback()
 
     def size(self) -> int:
-        database = self._location.database
-        parts = (database, *(database.with_name(database.name + end) for end in ("-wal", "-shm")))
-        return sum(part.stat().st_size for part in parts if part.exists())
+        database, size = self._location.database, 0
+        for ending in ("", "-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):  # the last one to close it removes the log
+                size += os.stat(f"{database}{ending}").st_size
+        return size
 
     def check(self) -> list[str]:
         return [str(row[0]) for row in self.rows("PRAGMA integrity_check(20)") if row[0] != "ok"]
 
     def close(self) -> None:
         self._connection.close()
-
-
-def _connect(location: Location) -> sqlite3.Connection:
-    uri = location.database.as_uri()
-    connection = sqlite3.connect(
-        f"{uri}?mode=ro", uri=True, timeout=10, isolation_level=None, check_same_thread=False
-    )
-    try:
-        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
-    except sqlite3.OperationalError as error:
-        connection.close()
-        if "unable to open" not in str(error) and "readonly" not in str(error):
-            raise
-        # A WAL database in a folder that cannot be written has no place for its shared memory;
-        # with no log left over, the file alone is the whole truth.
-        log = location.database.with_name(location.database.name + "-wal")
-        if log.exists() and log.stat().st_size > 0:
-            raise
-        connection = sqlite3.connect(
-            f"{uri}?mode=ro&immutable=1", uri=True, timeout=10, isolation_level=None, check_same_thread=False
-        )
-    return connection
 
 
 @contextlib.contextmanager
@@ -196,12 +199,17 @@ def translated(location: Location) -> Iterator[None]:
     except sqlite3.OperationalError as error:
         text = str(error)
         if "no such table" in text:
-            raise NoTable(text) from error
+            raise NoTable(
+                f"The catalog at {location.name} lacks a part of it ({text}). "
+                "See what can be mended: search doctor"
+            ) from error
         if "locked" in text or "busy" in text:
             raise CatalogBusy(
                 f"The catalog at {location.name} is being written by another process. Try again shortly."
             ) from error
-        raise CatalogError(f"The catalog at {location.name} cannot be read: {text}") from error
+        raise CatalogError(
+            f"The catalog at {location.name} cannot be read: {text}. See what is wrong: search doctor"
+        ) from error
     except OverflowError as error:
         # The driver refuses whole numbers of more than 64 bits before it asks the database.
         raise QueryError(

@@ -107,7 +107,7 @@ class Readers:
                 raise CatalogError(f"The catalog at {self._location.name} was closed. Open it again.")
             source = self._source
             found = _file(self._location)
-            if found is None or found == source.file:
+            if found is None or (found == source.file and not source.moved_on()):
                 return source
             opened = _Source(self._location, self._change)
             with self._change:
@@ -137,6 +137,8 @@ class _Source:
                 break
             reader.close()  # another one has come meanwhile
         self._idle = [reader]
+        self.moved_on = reader.moved_on
+        """Whether what is read without locks has changed, which then counts as another file."""
 
     def take(self, over: Callable[[], bool]) -> Reader | None:
         """A reader that nobody else has until it is given back; None once it is `over` with this file."""

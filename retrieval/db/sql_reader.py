@@ -49,6 +49,10 @@ class SqlReader:
             finally:
                 self._held = None
 
+    def moved_on(self) -> bool:
+        """Never: a server tells all that is committed."""
+        return False
+
     def size(self) -> int:
         if self._engine.dialect.name == "postgresql":
             return int(self.rows("SELECT pg_database_size(current_database())")[0][0])

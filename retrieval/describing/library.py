@@ -78,7 +78,7 @@ def describe_library(
     )
     due = _due(state, ids, speaker, style, again=again)
     if due or _mute(state):
-        from retrieval.db.queries import acquire
+        from retrieval.db.locking import acquire
 
         alone = acquire(state.location, state.location.describing, doing="describing the pictures of")
         try:

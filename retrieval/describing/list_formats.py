@@ -9,7 +9,7 @@ import json
 import os
 import re
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -194,7 +194,11 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _exact(number: str) -> float:
     value = float(number)
-    if Decimal(number) != Decimal(repr(value)):
+    try:
+        same = Decimal(number) == Decimal(repr(value))
+    except InvalidOperation:  # an exponent of twenty digits
+        same = False
+    if not same:
         raise ValueError("the number has more digits than would be written again")
     return value
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterator
@@ -19,11 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retrieval.errors import RetrievalError
+from retrieval.flushing import flush_folder
 
 ATTRIBUTES_CARRIED = hasattr(os, "listxattr")
 """Whether this system lets Python carry a file's extended attributes over, where people's tags may lie."""
 
 ACL = "system.posix_acl_access"
+_TEMPORARY = re.compile(r"\.search-[0-9a-f]{16}\.tmp")
 
 
 class NotReplacedError(RetrievalError):
@@ -52,6 +55,7 @@ def read_original(path: Path, *, most: int) -> Original:
     """The regular file behind `path`, whole; `NotReplacedError` where it is none or larger than `most`."""
     with translated("read"):
         real = Path(os.path.realpath(path, strict=True))
+        _drop_own_links(real)
         # Opening a device may do something, and a pipe that nobody writes to would wait for ever.
         if not stat.S_ISREG(os.stat(real).st_mode):
             raise NotReplacedError("It is not a regular file.")
@@ -89,7 +93,7 @@ def replace(original: Original, content: bytes, *, keep_time: bool = False) -> N
         if not original.stands():
             raise NotReplacedError("It was changed by another program meanwhile. Try again.")
         os.replace(temporary, original.path)
-        _flush_folder(original.path.parent)
+        flush_folder(original.path.parent)
 
 
 def create(path: Path, content: bytes) -> None:
@@ -100,7 +104,18 @@ def create(path: Path, content: bytes) -> None:
             _name(temporary, real)
         except FileExistsError as error:
             raise NotReplacedError("Another program wrote it meanwhile. Try again.") from error
-        _flush_folder(real.parent)
+        flush_folder(real.parent)
+
+
+def _drop_own_links(real: Path) -> None:
+    """Take away the temporary name that a file of ours still has where we were killed before we could."""
+    status = os.stat(real)
+    if status.st_nlink < 2 or not stat.S_ISREG(status.st_mode):
+        return
+    for name in os.listdir(real.parent):
+        other = real.with_name(name)
+        if _TEMPORARY.fullmatch(name) and os.path.samestat(os.lstat(other), status):
+            os.unlink(other)
 
 
 def _name(temporary: Path, real: Path) -> None:
@@ -187,23 +202,6 @@ def _carry_attributes(descriptor: int, source: Path) -> None:
 def _identity(status: os.stat_result) -> tuple[int, ...]:
     # The change time cannot be set back, so that a file that was written to never looks the same.
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-
-
-def _flush_folder(folder: Path) -> None:
-    if os.name == "nt":
-        return
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except PermissionError:
-        return  # A folder that may be written to and not listed.
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        # Some network file systems cannot, and say so.
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
-            raise
-    finally:
-        os.close(handle)
 
 
 @contextmanager

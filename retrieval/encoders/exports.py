@@ -26,13 +26,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from retrieval import config, hub
 from retrieval.encoders import known
+from retrieval.encoders.artifacts import SEEN, agree, checksum_of
 from retrieval.errors import UnknownModel
+from retrieval.flushing import flush_file, flush_folder
+from retrieval.regular_files import read_cached
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+CHECKSUM = "checksum"
 CHECKPOINTS = (".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".npz")
 INT8 = "@int8"
 """How the spec of a model ends whose image tower counts in 8-bit numbers."""
@@ -123,6 +127,11 @@ class Export:
         except OSError:
             return False
 
+    def sound(self) -> bool:
+        """Whether every file has its checksum; one that had it, and was not touched since, is not read."""
+        files = self.manifest["files"].items()
+        return self.whole() and agree(self.folder, {name: facts["sha256"] for name, facts in files})
+
     def damages(self) -> list[str]:
         """The files that are not what was written, by checksum: reads all of them."""
         damaged = []
@@ -139,18 +148,23 @@ def export_folder(name: ModelName) -> Path:
 
 def read_export(folder: Path) -> Export | None:
     """What a folder holds, or None when that is not an export of this version."""
+    data = read_cached(folder / MANIFEST)
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = {} if data is None else json.loads(data)
+        # Earlier versions wrote none.
+        stated = manifest.pop(CHECKSUM, None)
+        if stated is not None and stated != checksum_of(manifest):
+            return None
         fits = manifest["format"] == FORMAT and {"spec", "id", "dim", "files", "source"} <= manifest.keys()
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return Export(folder, manifest) if fits else None
 
 
 def find_export(name: ModelName) -> Export | None:
-    """The export of exactly this model, if it is whole and its checkpoint has not changed since."""
+    """The export of exactly this model, if every byte is as written and its checkpoint has not changed."""
     export = read_export(export_folder(name))
-    if export is None or export.spec != name.spec or not export.whole():
+    if export is None or export.spec != name.spec or not export.sound():
         return None
     return export if _same_source(export.manifest["source"]) else None
 
@@ -203,6 +217,10 @@ def new_folder(target: Path) -> Iterator[Path]:
     try:
         yield partial
         partial.chmod(0o755)
+        # A power cut must not leave the name of an export over files without their content.
+        for file in partial.iterdir():
+            flush_file(file)
+        flush_folder(partial)
         # Each failure means that another process has just put its own folder there.
         for _ in range(RENAMES):
             try:
@@ -229,9 +247,10 @@ def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
     files = {
         path.name: {"size": path.stat().st_size, "sha256": sha256(path)}
         for path in sorted(folder.iterdir())
-        if path.name != MANIFEST
+        if path.name not in (MANIFEST, SEEN)
     }
     content = {"format": FORMAT, **manifest, "files": files}
+    content[CHECKSUM] = checksum_of(content)
     partial = folder / f".{MANIFEST}"
     partial.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
     partial.replace(folder / MANIFEST)

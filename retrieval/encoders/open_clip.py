@@ -11,6 +11,7 @@ import difflib
 import hashlib
 import json
 import logging
+import os
 import threading
 import warnings
 from contextlib import contextmanager
@@ -220,6 +221,8 @@ def _unit(vectors: torch.Tensor) -> torch.Tensor:
 def _load(name: exports.ModelName) -> tuple[Any, dict[str, Any], Tokenizer, list[Path]]:
     """The model with its weights, its configuration, its tokenizer and the files it came from."""
     arguments, offline = _find(name)
+    # open_clip tries again without `weights_only` where torch stumbles, and then this variable would count.
+    os.environ.pop("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", None)
     with _quiet(), hub.offline_hub(offline):
         try:
             model = open_clip.create_model_from_pretrained(

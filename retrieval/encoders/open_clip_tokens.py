@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # The file ends with merges that the models do not have: their vocabulary has 49,408 tokens.
 MERGES = slice(1, 49_152 - 256 - 2 + 1)
 DEFAULT_CONTEXT = 77
+HARMLESS = frozenset({"language", "use_fast"})
+"""Options of tokenizers that a model's configuration may set."""
 
 
 def read_tokenizer(
@@ -58,6 +60,12 @@ def _json_tokenizer(
     clean = options.pop("clean", "whitespace")
     strip = options.pop("strip_sep_token", False)
     mode = text.get("tokenizer_mode")
+    refused = sorted(set(options) - HARMLESS)
+    if refused:
+        # They go to transformers as they are, and one of them has it run code that lies beside the tokenizer.
+        raise ModelUnavailable(
+            f"The tokenizer {source} takes options that are not given to it: {', '.join(refused)}."
+        )
     if find_spec("transformers"):
         table, marks, sides = _by_transformers(source, options, wrapper)
     elif options:
@@ -86,7 +94,7 @@ _Parts = tuple[str, dict[str, tuple[str, int]], tuple[str, str]]
 def _by_transformers(source: str, options: dict[str, Any], wrapper: Callable[..., Any]) -> _Parts:
     """As open_clip makes it: some tokenizers are changed by their class after loading."""
     try:
-        wrapped = wrapper(source, **options).tokenizer
+        wrapped = wrapper(source, **options, trust_remote_code=False).tokenizer
         table = wrapped.backend_tokenizer.to_str()
     except Exception as error:  # transformers raises whatever its many tokenizers raise
         raise _not_here(source) from error

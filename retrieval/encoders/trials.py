@@ -16,6 +16,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import math
 import os
 import platform
 import sys
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from retrieval import config
+from retrieval.regular_files import make_way, read_cached
 
 FOLDER = "machines"
 KEPT = 20
@@ -54,9 +56,17 @@ def recall(encoder_id: str) -> dict[str, Outcome]:
     """What is known of a model on this machine, by runtime."""
     try:
         found = _read()["models"][encoder_id]
-        return {str(name): Outcome(**facts) for name, facts in found.items()}
+        outcomes = {str(name): Outcome(**facts) for name, facts in found.items()}
     except (KeyError, TypeError, AttributeError):
         return {}
+    return outcomes if all(_plain(outcome) for outcome in outcomes.values()) else {}
+
+
+def _plain(outcome: Outcome) -> bool:
+    """Whether what was read are values that are written here."""
+    speed, problem = outcome.speed, outcome.problem
+    number = speed is None or (type(speed) in (int, float) and math.isfinite(speed))
+    return number and isinstance(problem, str | None) and isinstance(outcome.passing, bool)
 
 
 def remember(encoder_id: str, runtime: str, outcome: Outcome | None) -> None:
@@ -160,9 +170,10 @@ def _file() -> Path:
 
 
 def _read() -> dict[str, Any]:
+    data = read_cached(_file())
     try:
-        content = json.loads(_file().read_text("utf-8"))
-    except (OSError, ValueError):
+        content = {} if data is None else json.loads(data)
+    except (ValueError, RecursionError):
         return {}
     return content if _is_ours(content) else {}
 
@@ -183,6 +194,7 @@ def _write(content: dict[str, Any]) -> None:
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         part.write_text(json.dumps({"machine": machine(), **content}, indent=1), "utf-8")
+        make_way(path)
         part.replace(path)
         files = sorted(path.parent.glob("*.json"), key=lambda other: other.stat().st_mtime)
         for old in files[:-KEPT]:

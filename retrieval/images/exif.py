@@ -87,7 +87,8 @@ def read_exif(block: bytes) -> Exif:
 
 
 def _offset(value: Value | None) -> int:
-    return int(value[0]) if isinstance(value, tuple) and value else 0
+    # Of a fraction or of what is no number no place can be made.
+    return value[0] if isinstance(value, tuple) and value and isinstance(value[0], int) else 0
 
 
 def _number(block: bytes, at: int, order: str, letter: str) -> float:

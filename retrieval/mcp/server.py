@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
-import traceback
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +22,7 @@ from retrieval import config
 from retrieval.answers import load_answerer
 from retrieval.captioners import load_captioner
 from retrieval.errors import ImageError, RetrievalError
+from retrieval.journal import Log
 from retrieval.mcp.library import Library
 from retrieval.mcp.reading import Reading
 from retrieval.mcp.results import DATA, plain, refused
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
     from retrieval.catalog import Catalog
 
 NAME = "picture-search"
-DEEPEST = 6
 SHOWN = 3
 """Of wrong arguments so many are told."""
 INSTRUCTIONS = (
@@ -44,7 +42,7 @@ INSTRUCTIONS = (
     f"cite pictures. {DATA}"
 )
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 Function = Callable[..., Awaitable[CallToolResult]]
 
 
@@ -167,9 +165,7 @@ def _sentence(name: str, told: Exception, *, crash: bool) -> str:
         )
         return f"{name} cannot be called like this. {'; '.join(list(wrong)[:SHOWN])}."
     # Not the error's own words, here and in the log: they might hold what nobody should read.
-    frames = traceback.extract_tb(error.__traceback__)[:-DEEPEST:-1]
-    where = " < ".join(f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames)
-    log.error("%s failed: %s at %s", name, type(error).__name__, where)
+    log.failure(error, "tool failed unexpectedly", tool=name)
     return (
         f"{name} failed for a reason that is no fault of the call ({type(error).__name__}). "
         "The server's log says where."

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from retrieval import config
 from retrieval.errors import MissingDependency
 from retrieval.query.place_names import COUNTRIES, REGIONS
+from retrieval.regular_files import make_way, read_cached
 
 if TYPE_CHECKING:
     import numpy as np
@@ -130,11 +131,10 @@ def _load(path: Path, version: str) -> tuple[Arrays, dict[str, Any]] | None:
     """What `_save` wrote, or None: nothing in the file is used before its checksum is right."""
     import numpy as np
 
-    try:
-        data = path.read_bytes()
-    except OSError:
+    data = read_cached(path)
+    if data is None or len(data) < 8:
         return None
-    if len(data) < 8 or zlib.crc32(memoryview(data)[4:]) != int.from_bytes(data[:4], "little"):
+    if zlib.crc32(memoryview(data)[4:]) != int.from_bytes(data[:4], "little"):
         return None
     size = int.from_bytes(data[4:8], "little")
     head = json.loads(data[8 : 8 + size])
@@ -156,6 +156,7 @@ def _save(path: Path, version: str, arrays: Arrays, tables: dict[str, Any]) -> N
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         temporary.write_bytes(zlib.crc32(body).to_bytes(4, "little") + body)
+        make_way(path)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

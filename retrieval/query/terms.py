@@ -35,13 +35,33 @@ class Term:
     """Where it stands in the text of a query that was written."""
 
     def __str__(self) -> str:
-        weight = "" if abs(self.weight) == 1 else f"{abs(self.weight):g}:"
+        """As it is written in a query, quoted where it would be taken for something else."""
+        plain_weight = f"{abs(self.weight):g}"
+        exact = plain_weight if float(plain_weight) == abs(self.weight) else repr(abs(self.weight))
+        weight = "" if abs(self.weight) == 1 else f"{exact}:"
         if self.kind == "concept":
             return f"{weight}@{self.value}"
-        if self.kind == "image" and not isinstance(self.value, Path):
+        if self.kind == "image" and not isinstance(self.value, Path | str):
             named = f"picture {self.value}" if isinstance(self.value, int) else "a picture"
             return f"{weight}<{named}>"
-        return f"{weight}{self.value}"
+        value = str(self.value)
+        if isinstance(self.value, Path) and not self.value.is_absolute() and not value.startswith("../"):
+            value = f"./{value}"
+        # With a space before it what is in quotes is no path, and before a slash one may end with a space.
+        forms = (value, f'"{value}"', f"“{value}”", f'" {value}"', f"{value}/")
+        written = (f"{weight}{form}" for form in forms)
+        # Behind a weight a colon has no meaning any more.
+        return next(filter(self._reads, (*written, f"{weight or '1:'}{value}")), f"{weight}{value}")
+
+    def _reads(self, text: str) -> bool:
+        """Whether a text is a query of this term, and where it is no picture, also for who takes no paths."""
+        from retrieval.query.parse import parse
+
+        meant = replace(self, weight=abs(self.weight))
+        try:
+            return all(parse(text, paths=paths) == (meant,) for paths in {True, self.kind == "image"})
+        except QueryError:
+            return False
 
 
 @dataclass(frozen=True, slots=True)

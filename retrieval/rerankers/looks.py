@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from retrieval.regular_files import make_way, read_cached
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -35,7 +37,7 @@ RESCAN = 1 / 16
 """After writing this share of the limit the folder is measured again: others write there too."""
 LEFTOVER_SECONDS = 3600
 
-MAGIC = b"LOOK1\n"
+MAGIC = b"LOOK2\n"
 SUFFIX = ".look"
 DIMENSIONS = 4
 _HEAD = struct.Struct(f"<{len(MAGIC)}sIB{DIMENSIONS}I")
@@ -55,7 +57,7 @@ class LookCache:
         self.readonly = readonly
         self.hits = 0
         self.misses = 0
-        self._salt = zlib.crc32(reranker_id.encode())
+        self._salt = zlib.crc32(self.folder.name.encode())
         self._lock = threading.Lock()
         self._taken = 0
         self._unmeasured: int | None = None
@@ -64,10 +66,8 @@ class LookCache:
     def get(self, content_hash: bytes) -> NDArray[np.float16] | None:
         """The look at a picture with this content, or None; finding one marks it as used."""
         path = self._path(content_hash)
-        try:
-            look = self._decoded(content_hash, path.read_bytes())
-        except OSError:
-            look = None
+        data = read_cached(path)
+        look = None if data is None else _decoded(self._salt, content_hash, data)
         if look is not None and not self.readonly:
             with contextlib.suppress(OSError):  # the mark decides only what goes first
                 os.utime(path)
@@ -94,27 +94,15 @@ class LookCache:
     def _encoded(self, content_hash: bytes, look: NDArray[np.float16]) -> bytes:
         body = np.ascontiguousarray(look, "<f2").tobytes()
         shape = look.shape + (0,) * (DIMENSIONS - look.ndim)
-        crc = self._crc(content_hash, look.ndim, shape, body)
+        crc = _crc(self._salt, content_hash, look.ndim, shape, body)
         return _HEAD.pack(MAGIC, crc, look.ndim, *shape) + body
-
-    def _decoded(self, content_hash: bytes, data: bytes) -> NDArray[np.float16] | None:
-        if len(data) < _HEAD.size:
-            return None
-        magic, crc, ndim, *shape = _HEAD.unpack_from(data)
-        body = memoryview(data)[_HEAD.size :]
-        if magic != MAGIC or crc != self._crc(content_hash, ndim, tuple(shape), body):
-            return None
-        return np.frombuffer(body, "<f2").astype(np.float16, copy=False).reshape(shape[:ndim])
-
-    def _crc(self, key: bytes, ndim: int, shape: tuple[int, ...], body: bytes | memoryview) -> int:
-        filed = key + struct.pack(f"<B{DIMENSIONS}I", ndim, *shape)
-        return zlib.crc32(body, zlib.crc32(filed, self._salt))
 
     def _write(self, path: Path, data: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f"{path.stem[:16]}.{secrets.token_hex(4)}.tmp")
         try:
             temporary.write_bytes(data)
+            make_way(path)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -154,3 +142,32 @@ class LookCache:
                         path.unlink(missing_ok=True)
                     elif name.endswith((SUFFIX, ".tmp")):
                         yield stat.st_mtime_ns, stat.st_size, path
+
+
+def damaged_looks(cache: Path) -> list[Path]:
+    """Looks that do not hold what they were filed under, of all rerankers."""
+    found = []
+    for path in sorted((cache / FOLDER).glob(f"*/*/*{SUFFIX}")):
+        data = read_cached(path)
+        try:
+            filed = bytes.fromhex(path.stem)
+        except ValueError:
+            continue  # none of ours
+        if data is None or _decoded(zlib.crc32(path.parent.parent.name.encode()), filed, data) is None:
+            found.append(path)
+    return found
+
+
+def _decoded(salt: int, content_hash: bytes, data: bytes) -> NDArray[np.float16] | None:
+    if len(data) < _HEAD.size:
+        return None
+    magic, crc, ndim, *shape = _HEAD.unpack_from(data)
+    body = memoryview(data)[_HEAD.size :]
+    if magic != MAGIC or crc != _crc(salt, content_hash, ndim, tuple(shape), body):
+        return None
+    return np.frombuffer(body, "<f2").astype(np.float16, copy=False).reshape(shape[:ndim])
+
+
+def _crc(salt: int, key: bytes, ndim: int, shape: tuple[int, ...], body: bytes | memoryview) -> int:
+    filed = key + struct.pack(f"<B{DIMENSIONS}I", ndim, *shape)
+    return zlib.crc32(body, zlib.crc32(filed, salt))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import logging
 import threading
 from collections.abc import AsyncIterator
 from importlib.resources import files
@@ -19,6 +18,7 @@ import retrieval
 from retrieval.access import Guard, check_access
 from retrieval.errors import RetrievalError
 from retrieval.facts import catalog_facts
+from retrieval.journal import Log
 from retrieval.server.given import MAX_PICTURES
 from retrieval.server.headers import Careful
 from retrieval.server.jobs import Jobs
@@ -50,7 +50,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 }
 WARMING = "a picture"
 """A first search, of nobody's: it reads what every search reads."""
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 
 def assembled(settings: Settings) -> FastAPI:
@@ -124,7 +124,7 @@ def _warm(settings: Settings) -> None:
         for first in catalog.pictures.list(limit=1):
             catalog_facts(catalog.state, [first.image_id])
     except RetrievalError as error:
-        log.info("Not warm: %s", error)
+        log.info("not warm", error=error)
     # What answers questions takes a third of a second to import.
     importlib.import_module("retrieval.answers.pipeline")
 

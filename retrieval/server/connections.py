@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
+from functools import cache
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from retrieval.server.headers import SAFE
-from retrieval.server.problems import Problem
+from retrieval.server.problems import AGAIN, Problem
 
 IDLE_SECONDS = 20.0
 """How long a connection may be open without the whole head of a request."""
 TOO_LONG = 431
+MOST_CONNECTIONS = 512
+"""Open at once; each costs a descriptor, and pictures and the catalog need some too."""
+
+
+@cache
+def most_connections() -> int:
+    """No more than half of what the system lets a process open: some allow 256 descriptors in all."""
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if allowed > 0:
+            return min(MOST_CONNECTIONS, allowed // 2)
+    return MOST_CONNECTIONS
 
 
 class Connection(H11Protocol):
@@ -26,6 +42,15 @@ class Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if len(self.connections) > most_connections():
+            self._refuse(
+                Problem(
+                    503,
+                    "More connections are open than the server can hold. Try again in a moment.",
+                    headers={"Retry-After": str(AGAIN)},
+                )
+            )
+            return
         self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -50,15 +75,18 @@ class Connection(H11Protocol):
         """Called with the error of h11 at hand; what is answered already is only broken off."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             long = getattr(sys.exception(), "error_status_hint", 400) == TOO_LONG
-            said = (
+            self._refuse(
                 Problem(TOO_LONG, "The address or the headers of this request are too long.")
                 if long
                 else Problem(400, "This is no request in HTTP that could be understood.")
             )
-            told = {"Connection": "close", "Content-Type": said.media_type, **SAFE}
-            told["Content-Length"] = str(len(said.body))
-            headers = [(name.lower().encode(), value.encode()) for name, value in told.items()]
-            response = h11.Response(status_code=said.status_code, headers=headers)
-            for event in (response, h11.Data(data=bytes(said.body)), h11.EndOfMessage()):
-                self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
+    def _refuse(self, said: Problem) -> None:
+        """Answer what never reaches the app, and end the connection."""
+        told = {**SAFE, **said.headers, "Connection": "close", "Content-Length": str(len(said.body))}
+        headers = [(name.lower().encode(), value.encode()) for name, value in told.items()]
+        response = h11.Response(status_code=said.status_code, headers=headers)
+        for event in (response, h11.Data(data=bytes(said.body)), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
         self.transport.close()

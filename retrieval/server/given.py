@@ -25,7 +25,7 @@ MAX_ID = 2**63 - 1
 MAX_LIMIT = 500
 MAX_OFFSET = 20_000
 """How far a search is paged through; a list of pictures goes on for ever."""
-MAX_UPLOAD = 20 << 20
+MAX_UPLOAD = 20_000_000
 MAX_PIXELS = 50_000_000
 MAX_PICTURES = 4
 MAX_TOGETHER = 100_000_000
@@ -230,7 +230,7 @@ def sent(files: Sequence[UploadFile], *, most: int = MAX_PICTURES) -> Sent:
             "This takes one picture, no more." if most == 1 else f"At most {most} pictures are taken at once."
         )
     if any(file.size is None or file.size > MAX_UPLOAD for file in files):
-        raise ImageTooLarge(f"A picture has at most {MAX_UPLOAD >> 20} MB.")
+        raise ImageTooLarge(f"A picture has at most {MAX_UPLOAD // 10**6} MB.")
     return Sent(tuple(file.file for file in files))
 
 

@@ -32,7 +32,7 @@ NOTES = 20
 LINE = 1 << 20
 SURE_SECONDS = 1.0
 """Of reading pictures, after which it is told how fast that goes."""
-LAST_SECONDS = 4.0
+LAST_SECONDS = 1.5
 """How long the end of the server waits for a run to commit what it has in hand."""
 
 
@@ -166,7 +166,9 @@ class Jobs:
         self._jobs: dict[int, Job] = {}
         self._last = 0
 
-    def start(self, paths: Sequence[str], *, retry: bool, kind: Kind = "index") -> Job:
+    def start(
+        self, paths: Sequence[str], *, retry: bool, accept_missing: bool = False, kind: Kind = "index"
+    ) -> Job:
         """Begin a run over folders, or over those indexed before, or one that makes the map.
 
         `JobRunning` while another of its kind is at work.
@@ -183,7 +185,13 @@ class Jobs:
             for number in [number for number, one in self._jobs.items() if not one.running][:-KEPT]:
                 del self._jobs[number]
             place = self._location.url or self._location.name
-            asked = {"kind": kind, "catalog": place, "paths": folders, "retry": retry}
+            asked = {
+                "kind": kind,
+                "catalog": place,
+                "paths": folders,
+                "retry": retry,
+                "accept_missing": accept_missing,
+            }
             threading.Thread(target=job.follow, args=(asked,), name="job", daemon=True).start()
             return job
 

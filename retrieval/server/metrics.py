@@ -15,13 +15,17 @@ from prometheus_client import (
     generate_latest,
 )
 
+from retrieval.journal import Log
+
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from retrieval.calls import Calls
     from retrieval.server.settings import Settings
 
+_log = Log(__name__)
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
+SLOW_SECONDS = 1.0
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"})
 MEDIA = CONTENT_TYPE_LATEST
 
@@ -88,4 +92,10 @@ class Measured:
             route = getattr(scope.get("route"), "name", None) or "none"
             known = method if method in METHODS else "other"
             self._metrics.requests.labels(known, route, str(status)).inc()
-            self._metrics.seconds.labels(route).observe(time.perf_counter() - begun)
+            seconds = time.perf_counter() - begun
+            self._metrics.seconds.labels(route).observe(seconds)
+            if seconds > SLOW_SECONDS:
+                # The route alone: an address and a body say what somebody looked for.
+                _log.info(
+                    "request was slow", route=route, method=known, status=status, seconds=round(seconds, 3)
+                )

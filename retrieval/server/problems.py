@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-import logging
-import traceback
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from starlette.exceptions import HTTPException
 from retrieval import errors
 from retrieval.access import Refusal
 from retrieval.calls import CallTimeout, Overloaded
+from retrieval.journal import Log
 from retrieval.pictures import NoSuchPicture, PictureGone
 from retrieval.state import CatalogEmpty
 
@@ -39,6 +39,9 @@ class JobRunning(errors.RetrievalError):
 MEDIA = "application/problem+json"
 AGAIN = 5
 """Seconds after which to try again where the catalog is busy."""
+REFUSED_AFTER = 0.25
+"""Seconds that a refusal for want of time is held back: who asks again at once, and others with them, would
+take the time of those who were let in."""
 SHOWN = 8
 """Of wrong parameters so many are told."""
 _STATUS: tuple[tuple[type[errors.RetrievalError], int], ...] = (
@@ -62,7 +65,7 @@ _STATUS: tuple[tuple[type[errors.RetrievalError], int], ...] = (
     (errors.ImageError, 422),
     (errors.RetrievalError, 500),
 )
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 
 class Problem(JSONResponse):
@@ -114,9 +117,7 @@ def crashed(path: str, error: Exception) -> Problem:
 
     Not the error's own words, here and in the log: they might hold what nobody should read.
     """
-    frames = traceback.extract_tb(error.__traceback__)[:-5:-1]
-    where = " < ".join(f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames)
-    log.error("%s failed: %s at %s", ascii(path), type(error).__name__, where)
+    log.failure(error, "request failed unexpectedly", route=path)
     return Problem(
         500, "This failed for a reason that is no fault of the request. The server's log says where."
     )
@@ -127,6 +128,8 @@ def tell_problems(app: FastAPI) -> None:
 
     async def ours(_: Request, error: Exception) -> Problem:
         assert isinstance(error, errors.RetrievalError)
+        if isinstance(error, Overloaded):
+            await asyncio.sleep(REFUSED_AFTER)
         return problem_of(error)
 
     async def wrong(_: Request, error: Exception) -> Problem:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
@@ -14,12 +16,14 @@ import uvicorn
 import retrieval
 from retrieval.access import TOKEN_HELP, check_access, in_url, is_loopback, listening, own_names
 from retrieval.errors import QueryError
+from retrieval.journal import Log
 from retrieval.running import Running, announce, answering, withdraw
 from retrieval.server.app import assembled
 from retrieval.server.connections import Connection
 from retrieval.server.settings import Settings
 
-LAST_SECONDS = 10
+_log = Log(__name__)
+LAST_SECONDS = 2
 """How long the end waits for what is being done."""
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 """Addresses that mean all of a machine, and where it reaches itself."""
@@ -36,6 +40,22 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._settings.ending.set()
         super().handle_exit(sig, frame)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Also that of a terminal that is closed."""
+        number = getattr(signal, "SIGHUP", None)
+        with super().capture_signals():
+            if number is None or threading.current_thread() is not threading.main_thread():
+                yield
+                return
+            before = signal.getsignal(number)
+            if before is not signal.SIG_IGN:
+                signal.signal(number, self.handle_exit)
+            try:
+                yield
+            finally:
+                signal.signal(number, before)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # Not later: nobody new is let in from here on, and the signal that is raised again may end it all.
@@ -87,11 +107,13 @@ def serve(
     try:
         with word:
             word.enter_context(_found_by_others(settings, host, bound))
+            _log.info("server started", host=host, port=bound, token=settings.token is not None)
             ready(f"http://{in_url(host)}:{bound}/")
             running.run(sockets=[opened])
     finally:
         log.removeFilter(matters)
         opened.close()
+        _log.info("server stopped", port=bound)
 
 
 @contextlib.contextmanager
@@ -113,7 +135,7 @@ def _found_by_others(settings: Settings, host: str, port: int) -> Iterator[None]
             announce(location, said)
             left = True
         except OSError as error:
-            logging.getLogger(__name__).info("Commands will not find this server: %s", error)
+            _log.info("commands will not find this server", error=error)
     try:
         yield
     finally:

@@ -162,6 +162,7 @@ class Texts(Shape):
     texts: list[TextHit]
     closest: Annotated[list[TextHit], Field(description="What is below the cut-off, best first.")]
     cutoff: Chance
+    notes: Annotated[list[str], Field(description="What should be known of how this came about.")] = []
 
 
 class Explained(Shape):

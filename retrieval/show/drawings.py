@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from retrieval.errors import RetrievalError
+from retrieval.flushing import flush_folder
 from retrieval.show.table import safe_name
 
 SIGNATURES = (b"\x89PNG\r\n", b"<?xml", b"%PDF-")
@@ -38,7 +39,10 @@ def write_drawing(save: Callable[[BinaryIO], None], destination: Path, maker: st
     try:
         with temporary.open("xb") as stream:
             save(stream)
+            stream.flush()
+            os.fsync(stream.fileno())
         temporary.replace(target)
+        flush_folder(target.parent)
     except OSError as error:
         raise _unwritable(safe_name(str(destination)), option, error) from error
     finally:

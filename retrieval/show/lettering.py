@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from PIL import ImageFont
@@ -137,7 +137,7 @@ def _missing_shape(font: Font) -> bytes:
     return bytes(font.getmask(NOT_A_CHARACTER))
 
 
-@cache
+@lru_cache(4096)
 def _font_for(character: str, size: int) -> Font | None:
     if _has(_built_in(size), character):
         return _built_in(size)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from retrieval.config import cores, default_memory
 from retrieval.errors import ImageTooLarge, RetrievalError
+from retrieval.flushing import flush_folder
 from retrieval.show.pictures import load_fitting
 from retrieval.show.table import safe_name
 from retrieval.types import Failure
@@ -59,6 +60,7 @@ def write_page(destination: Path, make: Callable[[], tuple[str, T]]) -> T:
         if check_place(destination):
             shutil.copymode(target, temporary)
         temporary.replace(target)
+        flush_folder(target.parent)
     except OSError as error:
         raise RetrievalError(
             f"The page could not be written to {safe_name(str(destination))}: {error.strerror or error}. "

@@ -13,6 +13,7 @@ import json
 import os
 import secrets
 import shutil
+import stat
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,12 +22,16 @@ from pathlib import Path
 from typing import Any
 
 from retrieval.errors import CacheCorrupt
+from retrieval.regular_files import make_way, read_cached
 
-LAYOUT = 2
+LAYOUT = 3
 MANIFEST = "manifest.json"
 SEAL = "seal.json"
 BLOCK = 1 << 20
 LEFTOVER_SECONDS = 3600
+MANIFEST_BYTES = 64 << 20
+SETTLED_NS = 2_000_000_000
+"""A file younger than that may be written again without its times changing: clocks of file systems tick."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +58,18 @@ def folder_name(encoder_key: str) -> str:
 
 def read_manifest(folder: Path) -> Manifest | None:
     """The manifest, or None where there is none that can be understood."""
+    data = read_cached(folder / MANIFEST, most=MANIFEST_BYTES)
+    if data is None:
+        return None
     try:
-        raw = json.loads((folder / MANIFEST).read_text("utf-8"))
+        raw = json.loads(data)
+        if raw.pop("checksum") != _sum(raw):
+            return None
         files = {
             str(key): (str(name), int(size), int(crc)) for key, (name, size, crc) in raw.pop("files").items()
         }
         manifest = Manifest(files=files, **raw)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
     plain = all(Path(name).name == name for name, _, _ in files.values())
     numbers = (manifest.count, manifest.dim, manifest.generation, manifest.epoch)
@@ -74,9 +84,10 @@ def agrees(manifest: Manifest, *, key: str, dim: int) -> bool:
 
 def chosen_kind(folder: Path) -> str | None:
     """The kind of store that a person chose, also where an older version wrote it down."""
+    data = read_cached(folder / MANIFEST, most=MANIFEST_BYTES)
     try:
-        kind = json.loads((folder / MANIFEST).read_text("utf-8"))["details"]["chosen"]
-    except (OSError, ValueError, TypeError, KeyError):
+        kind = None if data is None else json.loads(data)["details"]["chosen"]
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None
     return kind if isinstance(kind, str) else None
 
@@ -114,7 +125,8 @@ def verified(
 
     A checksum over all bytes is taken when a file is first met and whenever its identity
     (inode, size, both times) differs from the last one taken; the change time cannot be
-    set back, so a file that was tampered with is always read again.
+    set back, so a file that was tampered with is always read again. One that was written in
+    these seconds is not noted yet: it could be written again within one tick of the clock.
     """
     known = {} if thorough else _read_seal(folder)
     met: dict[str, list[int]] = {}
@@ -122,13 +134,18 @@ def verified(
     for purpose, (name, size, crc) in manifest.files.items():
         path = folder / name
         try:
-            stat = path.stat()
+            status = path.stat()
+            identity = [status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns, crc]
+            whole = stat.S_ISREG(status.st_mode) and status.st_size == size
+            if not whole or (known.get(name) != identity and _crc(path) != crc):
+                raise CacheCorrupt(f"The cache file {path} is damaged. Make it anew: search rebuild")
         except OSError as error:
-            raise CacheCorrupt(f"The cache file {path} is gone. Make it anew: search rebuild") from error
-        identity = [stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, crc]
-        if stat.st_size != size or (known.get(name) != identity and _crc(path) != crc):
-            raise CacheCorrupt(f"The cache file {path} is damaged. Make it anew: search rebuild")
-        met[name] = identity
+            raise CacheCorrupt(
+                f"The cache file {path} cannot be read ({error.strerror or error}). "
+                "Make it anew: search rebuild"
+            ) from error
+        if known.get(name) == identity or abs(time.time_ns() - status.st_ctime_ns) > SETTLED_NS:
+            met[name] = identity
         paths[purpose] = path
     if seal and met != known:
         with contextlib.suppress(OSError):  # a catalog on read-only media is checked each time
@@ -153,6 +170,8 @@ def write(
 
     What is `kept` of the old set, by purpose, belongs to the new one as it is.
     """
+    if os.path.lexists(folder) and not folder.is_dir():
+        folder.unlink()
     folder.mkdir(parents=True, exist_ok=True)
     before = read_manifest(folder)
     tag = f"{generation}-{secrets.token_hex(4)}"
@@ -171,7 +190,8 @@ def write(
         raise
     every |= files
     manifest = Manifest(LAYOUT, encoder_key, dim, kind, count, generation, epoch, every, details)
-    _replace(folder / MANIFEST, json.dumps(asdict(manifest), indent=1).encode())
+    raw = asdict(manifest)
+    _replace(folder / MANIFEST, json.dumps({**raw, "checksum": _sum(raw)}, indent=1).encode())
     _sweep(folder, keep=set(paths_of(manifest)), superseded=set(paths_of(before)) if before else set())
     return manifest
 
@@ -193,19 +213,27 @@ def _sweep(folder: Path, *, keep: set[str], superseded: set[str]) -> None:
 def sweep_folders(root: Path, keys: Iterable[str]) -> None:
     """Remove the caches of encoders that are no longer in the catalog."""
     keep = {folder_name(key) for key in keys}
-    if not root.is_dir():
+    try:
+        folders = list(root.iterdir())
+    except OSError:
         return
-    for folder in root.iterdir():
+    for folder in folders:
         if folder.name not in keep and (folder / MANIFEST).is_file():
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def _read_seal(folder: Path) -> dict[str, list[int]]:
+    data = read_cached(folder / SEAL, most=MANIFEST_BYTES)
     try:
-        raw = json.loads((folder / SEAL).read_text("utf-8"))
-    except (OSError, ValueError):
+        raw = {} if data is None else json.loads(data)
+    except (ValueError, RecursionError):
         return {}
     return raw if isinstance(raw, dict) else {}
+
+
+def _sum(raw: dict[str, Any]) -> int:
+    """The checksum of a manifest: what a person or a disk has changed in it is not believed."""
+    return zlib.crc32(json.dumps(raw, sort_keys=True).encode())
 
 
 def _crc(path: Path) -> int:
@@ -226,6 +254,7 @@ def _replace(path: Path, data: bytes) -> None:
     try:
         temporary.write_bytes(data)
         _sync(temporary)
+        make_way(path)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -208,9 +208,9 @@ class FaissStore:
         """How each of its own files is written, beside those of the rows."""
         parts: dict[str, Callable[[Path], None]] = {}
         if len(self.fresh):
-            parts["fresh"] = lambda path: self.fresh.tofile(path)
+            parts["fresh"] = lambda path: _write_fresh(path, self.fresh)
         if self._entry is None:
-            parts["index"] = lambda path: faiss.write_index(self.index, str(path))
+            parts["index"] = lambda path: _write_index(path, self.index)
         return parts
 
     @property
@@ -377,3 +377,13 @@ def neighbours(rows: NDArray[np.float32], k: int) -> NDArray[np.int64]:
     last = np.argsort(found == own, axis=1, kind="stable")
     others: NDArray[np.int64] = np.take_along_axis(found, last, axis=1)[:, :k]
     return others
+
+
+def _write_fresh(path: Path, ids: NDArray[np.int64]) -> None:
+    path.write_bytes(ids.tobytes())
+
+
+def _write_index(path: Path, index: Any) -> None:
+    # By a file of ours: one of its own may lose what it could not write, and not say so.
+    with path.open("wb") as file:
+        faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))

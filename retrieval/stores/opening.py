@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from retrieval.errors import CacheCorrupt, StoreError
+from retrieval.journal import Log
 from retrieval.stores import cache
 from retrieval.stores.flat import FlatStore
 from retrieval.stores.rows import PARTS, Row, Rows, mapped, mapped_block, read_rows, rewritten
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Store = FlatStore | FaissStore
 
-log = logging.getLogger("retrieval")
+log = Log(__name__)
 
 KINDS = ("auto", "flat", "faiss")
 EXACT_NUMBERS = 25_000_000
@@ -42,6 +42,8 @@ WASTE = 0.1
 """Blocks are written anew as one when there are more, or when more than this of their rows is gone."""
 IN_MEMORY = 64 << 20
 """Rows of so many bytes are held in memory while they are read; more of them go through a file."""
+
+_UNFIT = (CacheCorrupt, OSError, ValueError, LookupError, TypeError, ArithmeticError, RuntimeError)
 
 Newer = Callable[[int], Iterable[tuple[int, bytes, bytes, int, int]]]
 """Rows newer than a generation: image id, vector, second-stage bytes, checksum, generation."""
@@ -70,6 +72,8 @@ class Opened:
     store: Store
     fresh: bool
     damaged: tuple[int, ...] = ()
+    unsaved: OSError | None = None
+    """Why its files could not be written, where they were to be."""
 
 
 def open_store(root: Path, truth: Truth, *, save: bool = False, write: bool = True) -> Opened:
@@ -92,9 +96,13 @@ def open_store(root: Path, truth: Truth, *, save: bool = False, write: bool = Tr
             store, damaged, missed = caught
             saves = write and (save or missed > max(TAIL_ROWS, TAIL_SHARE * len(store)))
             if saves:
-                store = _tidied(folder, store, kind, train=save)
-            saved = saves and _save(folder, store, truth, kind, damaged)
-            return Opened(store, fresh=saved, damaged=damaged)
+                try:
+                    store = _tidied(folder, store, kind, train=save)
+                except OSError as error:  # rows that are put in order go through a file
+                    log.warning("cache could not be written", cache=folder.name, error=error)
+                    return Opened(store, fresh=False, damaged=damaged, unsaved=error)
+            unsaved = _save(folder, store, truth, kind, damaged) if saves else None
+            return Opened(store, fresh=saves and unsaved is None, damaged=damaged, unsaved=unsaved)
     return _rebuilt(folder, truth, kind=kind, write=write)
 
 
@@ -103,10 +111,11 @@ def rebuild_store(root: Path, truth: Truth, *, kind: str | None = None) -> Opene
     folder = root / cache.folder_name(truth.key)
     opened = _rebuilt(folder, truth, kind=kind or _kind(folder), write=True)
     if not opened.fresh:
+        why = opened.unsaved.strerror or opened.unsaved if opened.unsaved else "it could not be kept"
         raise StoreError(
-            f"The cache in {folder} could not be written. Check the disk's space and permissions; "
+            f"The cache in {folder} cannot be written: {why}. Check the disk's space and permissions; "
             "until then queries go by the rows."
-        )
+        ) from opened.unsaved
     return opened
 
 
@@ -121,8 +130,16 @@ def _load(folder: Path, manifest: cache.Manifest, truth: Truth, *, write: bool) 
         from retrieval.stores.faiss import FaissStore
 
         return FaissStore.opened(flat, paths, manifest.files["index"], manifest.details["index"])
-    except (CacheCorrupt, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        log.info("cache %s is made anew: %s", folder, error)
+    except (
+        CacheCorrupt,
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        ArithmeticError,
+        RuntimeError,
+    ) as error:
+        log.warning("cache is made anew", cache=folder.name, error=error)
         return None
 
 
@@ -230,13 +247,10 @@ def _read(
     except OSError as error:
         if not large:
             raise
-        log.info("rows are read into memory, the disk cannot take them: %s", error)
+        log.info("rows are read into memory, the disk cannot take them", error=error)
         ids, generations, rows = read_rows(sound(), dim=truth.dim, aux=aux, half=half, folder=None)
     if damaged:
-        log.warning(
-            "The vectors of %d pictures are damaged and left out. Mend them: search doctor --fix",
-            len(damaged),
-        )
+        log.warning("damaged vectors are left out", pictures=len(damaged))
     return FlatStore(ids, rows, generations), tuple(damaged)
 
 
@@ -245,8 +259,8 @@ def _rebuilt(folder: Path, truth: Truth, *, kind: str, write: bool) -> Opened:
     flat, damaged = _read(folder, truth, after=0, half=indexed, write=write)
     # An index that cannot be kept would cost every query more than it saves.
     store = _faiss(flat) if indexed and write else flat
-    saved = write and _save(folder, store, truth, kind, damaged)
-    return Opened(store, fresh=saved, damaged=damaged)
+    unsaved = _save(folder, store, truth, kind, damaged) if write else None
+    return Opened(store, fresh=write and unsaved is None, damaged=damaged, unsaved=unsaved)
 
 
 def _wants_index(kind: str, count: int, dim: int) -> bool:
@@ -267,8 +281,8 @@ def _kind(folder: Path) -> str:
     return chosen if chosen in KINDS else "auto"
 
 
-def _save(folder: Path, store: Store, truth: Truth, kind: str, damaged: tuple[int, ...]) -> bool:
-    """Whether the files could be written: a disk that is full costs the next query time, never an answer."""
+def _save(folder: Path, store: Store, truth: Truth, kind: str, damaged: tuple[int, ...]) -> OSError | None:
+    """Why the files could not be written: a disk that is full costs the next query time, never an answer."""
     flat = store if isinstance(store, FlatStore) else store.flat
     parts: dict[str, Callable[[Path], None]] = {
         "ids": partial(_write, flat.ids),
@@ -306,10 +320,11 @@ def _save(folder: Path, store: Store, truth: Truth, kind: str, damaged: tuple[in
             details=details,
         )
     except OSError as error:
-        log.info("cache %s could not be written: %s", folder, error)
-        return False
-    return True
+        log.warning("cache could not be written", cache=folder.name, error=error)
+        return error
+    return None
 
 
 def _write(rows: NDArray[Any], path: Path) -> None:
-    rows.tofile(path)
+    with path.open("wb") as file:  # unlike `tofile`, it says why it fails
+        file.write(np.ascontiguousarray(rows).data)

@@ -13,6 +13,7 @@ import numpy as np
 
 from retrieval.protocols import Sample, SecondStage
 from retrieval.query.filters import Filter
+from retrieval.regular_files import make_way, read_cached
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -111,7 +112,8 @@ class Look:
 def prompt_vectors(state: State, encoder: Encoder, prompts: Sequence[str]) -> Vectors:
     """The vectors of a vocabulary's prompts, kept in the catalog's cache: a model takes a second for them.
 
-    The file's name tells the model and the prompts, and a checksum stands before the vectors.
+    The file's name tells the model and the prompts, and a checksum over it and the vectors stands
+    before these.
     """
     said = "\0".join([encoder.id, *prompts]).encode()
     path = state.location.cache / VECTORS / f"{hashlib.sha256(said).hexdigest()[:32]}.bin"
@@ -125,14 +127,24 @@ def prompt_vectors(state: State, encoder: Encoder, prompts: Sequence[str]) -> Ve
 
 
 def _kept(path: Path, shape: tuple[int, int]) -> Vectors | None:
-    try:
-        data = path.read_bytes()
-    except OSError:
+    data = read_cached(path)
+    if data is None or len(data) != 4 + 4 * shape[0] * shape[1] or not _sound(path, data):
         return None
-    body = memoryview(data)[4:]
-    if len(body) != 4 * shape[0] * shape[1] or zlib.crc32(body) != int.from_bytes(data[:4], "little"):
-        return None
-    return np.frombuffer(body, "<f4").reshape(shape)
+    return np.frombuffer(data, "<f4", offset=4).reshape(shape)
+
+
+def damaged_vectors(cache: Path) -> list[Path]:
+    """Kept vectors of vocabularies that are not what was written under their names."""
+    places = sorted((cache / VECTORS).glob("*.bin"))
+    return [path for path in places if not _sound(path, read_cached(path) or b"")]
+
+
+def _sound(path: Path, data: bytes) -> bool:
+    return _sum(path, memoryview(data)[4:]) == data[:4]
+
+
+def _sum(path: Path, body: bytes | memoryview) -> bytes:
+    return zlib.crc32(body, zlib.crc32(path.name.encode())).to_bytes(4, "little")
 
 
 def _keep(path: Path, vectors: Vectors) -> None:
@@ -140,12 +152,14 @@ def _keep(path: Path, vectors: Vectors) -> None:
     body = vectors.tobytes()
     new = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     try:
-        new.write_bytes(zlib.crc32(body).to_bytes(4, "little") + body)
+        new.write_bytes(_sum(path, body) + body)
+        make_way(path)
         new.replace(path)
     finally:
         new.unlink(missing_ok=True)
     # A vocabulary that was edited leaves its older vectors behind.
-    for other in sorted(path.parent.glob("*.bin"), key=lambda one: one.stat().st_mtime)[:-KEPT]:
+    for other in sorted(path.parent.glob("*.bin"), key=lambda one: one.lstat().st_mtime)[:-KEPT]:
+        make_way(other)
         other.unlink(missing_ok=True)
 
 

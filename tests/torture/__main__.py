@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,10 +21,14 @@ from pathlib import Path
 
 os.environ.update(SEARCH_OFFLINE="1", HF_HUB_OFFLINE="1", MPLBACKEND="Agg")
 
+from tests.torture import shim
 from tests.torture.ground import Ground
 from tests.torture.outcomes import Outcome, table
 
 ROOT = Path(__file__).resolve().parents[2]
+COMMAND = [sys.executable, "-m", "tests.torture"]
+LONGEST = 1200
+"""Seconds after which a fault that does not end is one that hangs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +39,18 @@ class Fault:
     home: str
     times: int
     quick: int
+    shim: bool = False
+    """Whether its own process has to run above the shim, where there is one."""
 
 
-FAULTS: tuple[Fault, ...] = ()
+FAULTS: tuple[Fault, ...] = (
+    Fault("kill", "tests.torture.kills:run", 500, 12, shim=True),
+    Fault("power", "tests.torture.power:run", 100, 4, shim=True),
+    Fault("hostile", "tests.torture.hostile:run", 4000, 150),
+    Fault("signals", "tests.torture.signals:run", 120, 6),
+    Fault("schema", "tests.torture.schema:run", 60, 8),
+    Fault("offline", "tests.torture.offline:run", 90, 9),
+)
 
 
 def main() -> int:
@@ -61,7 +76,7 @@ def main() -> int:
     outcomes = run(chosen, quick=asked.quick, times=asked.times, seed=asked.seed, jobs=asked.jobs)
     print(f"\n{table(outcomes)}\n\nseed {asked.seed}, {time.monotonic() - began:.0f} s in all")
     for outcome in outcomes:
-        for sentence in outcome.wrong:
+        for sentence in (*outcome.notes, *outcome.wrong):
             print(f"{outcome.fault}: {sentence}")
     if asked.json:
         asked.json.write_text(json.dumps([outcome.as_dict() for outcome in outcomes], indent=1))
@@ -75,20 +90,40 @@ def run(
 
     def one(fault: Fault) -> Outcome:
         count = times or (fault.quick if quick else fault.times)
-        command = [sys.executable, "-m", "tests.torture", "--one", fault.name]
-        ran = subprocess.run(
-            [*command, "--times", str(count), "--seed", str(seed)],
-            cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False,
-        )  # fmt: skip
-        try:
-            outcome = Outcome(**json.loads(ran.stdout.splitlines()[-1]))
-        except (IndexError, ValueError, TypeError):
-            outcome = Outcome(fault.name, wrong=[f"the process that put it in ended with {ran.returncode}"])
-        print(f"{outcome.fault}: {'held' if outcome.held else 'BROKEN'}", file=sys.stderr, flush=True)
+        _tell(f"{fault.name}: {count} times")
+        outcome = _one(fault, count, seed)
+        end = "skipped" if outcome.skipped else "held" if outcome.held else "BROKEN"
+        _tell(f"{fault.name}: {end}, {outcome.seconds:.0f} s")
         return outcome
 
     with ThreadPoolExecutor(jobs) as pool:
         return list(pool.map(one, faults))
+
+
+def _one(fault: Fault, times: int, seed: int) -> Outcome:
+    """A fault in a process of its own, which computes with one thread: others run beside it."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    if fault.shim and not shim.unavailable():
+        environment |= {"LD_PRELOAD": str(shim.library()), shim.BUILT: str(shim.library())}
+    process = subprocess.Popen(
+        [*COMMAND, "--one", fault.name, "--times", str(times), "--seed", str(seed)],
+        cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        said, _ = process.communicate(timeout=LONGEST)
+        return Outcome(**json.loads(said.splitlines()[-1]))
+    except (IndexError, ValueError, TypeError):
+        return Outcome(fault.name, wrong=[f"the process that put it in ended with {process.returncode}"])
+    except subprocess.TimeoutExpired:
+        return Outcome(fault.name, wrong=[f"it did not end within {LONGEST} s"], seconds=LONGEST)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _put_in(fault: Fault, times: int, seed: int) -> Outcome:

@@ -21,6 +21,8 @@ class Outcome:
     """Everything else that broke a promise, a sentence each: a traceback, a wrong exit code, a hang."""
     recoveries: list[float] = field(default_factory=list)
     """Seconds until all was well again, for each time."""
+    notes: list[str] = field(default_factory=list)
+    """What should be known of how it was put in, a sentence each."""
     seconds: float = 0.0
     skipped: str = ""
     """Why it could not be put in on this machine."""

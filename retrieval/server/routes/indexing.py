@@ -48,6 +48,10 @@ class NewJob(Body):
         ),
     ] = ()
     retry: Annotated[bool, Field(description="Try files again that failed before.")] = False
+    accept_missing: Annotated[
+        bool,
+        Field(description="Take missing pictures as gone for good, also where they are more than half."),
+    ] = False
 
 
 @router.post("/jobs", response_model=shapes.Job, status_code=202)
@@ -66,7 +70,9 @@ async def start_job(
     def begun() -> Job:
         if not near:
             folders.check_known(served.catalog, asked.paths)
-        return jobs.start(asked.paths, retry=asked.retry, kind=asked.kind)
+        return jobs.start(
+            asked.paths, retry=asked.retry, accept_missing=asked.accept_missing, kind=asked.kind
+        )
 
     job = await served.quick.run(begun, seconds=SECONDS)
     response.headers["Location"] = f"/api/v1/jobs/{job.number}"

@@ -246,4 +246,5 @@ def _texts(hits: TextHits) -> dict[str, Any]:
         "texts": [row(hit) for hit in hits],
         "closest": [row(hit) for hit in hits.closest],
         "cutoff": hits.cutoff,
+        "notes": list(hits.notes),
     }

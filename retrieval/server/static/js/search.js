@@ -9,7 +9,7 @@ import { typed } from "./terms.js";
 import { VIEWS, viewOf } from "./views.js";
 
 const MOST = 4;
-const LARGEST = 20 * 2 ** 20;
+const LARGEST = 20e6;
 
 export function startSearch() {
   const form = document.querySelector("#search");

@@ -1,0 +1,39 @@
+"""`search import`: an export, brought into a catalog."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from retrieval.commands.options import catalog_option, echo_json, json_option, safe
+
+
+@click.command("import", short_help="Bring an export into the catalog.")
+@click.argument("folder", type=click.Path(path_type=Path))
+@catalog_option
+@json_option
+def import_(folder: Path, catalog: str | None, as_json: bool) -> None:
+    """Bring what search export has written into the catalog: all of it, or nothing.
+
+    In an empty catalog it becomes what was exported. In another, what is there stays: pictures
+    are known again by their content, and what was said of them is added.
+
+    \b
+    search import ~/pictures-export
+    search import ~/pictures-export --catalog ~/another
+    """
+    from retrieval.exchange import import_catalog
+
+    done = import_catalog(folder, catalog)
+    if as_json:
+        echo_json([done.as_dict()])
+        return
+    images, texts, tags, vectors = (
+        done.added.get(name, 0) for name in ("images", "texts", "image_tags", "embeddings")
+    )
+    click.echo(
+        f"{images} pictures, {texts} texts, {tags} tags and {vectors} vectors came into {safe(done.catalog)}."
+    )
+    if done.known:
+        click.echo(f"Pictures that were there already: {done.known}. They stay as they are.", err=True)
