@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from retrieval.db.reader import Reader
     from retrieval.db.reads import FileRow
 
-FEW = 10
-"""Fewer missing pictures than this are taken as deleted, whatever share of their folder they are."""
-
 
 @dataclass(frozen=True, slots=True)
 class Share:
@@ -71,7 +68,8 @@ class Guard:
 
 
 def too_many(count: int, pictures: int) -> bool:
-    return count >= FEW and 2 * count > pictures
+    # One picture that was replaced by another is no disk that went.
+    return count > 1 and 2 * count > pictures
 
 
 def guard(
@@ -87,7 +85,7 @@ def guard(
 
     `moved` of the missing may only have moved, as far as can be told without reading files.
     """
-    if reader is None or len(changes.gone) < FEW:
+    if reader is None or not changes.gone:
         return Guard()
     within = Spans(map(under, roots))
     all_roots = {*roots, *(root for root in reads.roots(reader) if within.hold(root))}
@@ -96,7 +94,7 @@ def guard(
     for root in sorted(all_roots):
         low, high = under(root)
         gone = sum(low <= row.path < high for row in changes.gone) - moved
-        if gone < FEW:
+        if gone <= 0:
             continue
         pictures = reads.count_under(reader, root)
         if not too_many(gone, pictures) and (left_out or scan.unreadable):

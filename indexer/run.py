@@ -87,7 +87,7 @@ def index_folder(
     extra `ocr`). `memory` bounds the bytes of pictures in flight.
 
     A folder that is not there, or empty, changes nothing: named, it is an error, else a note.
-    Where more than half of a folder's pictures are missing (and ten or more), they are left as
+    Where more than half of a folder's pictures are missing, they are left as
     they are as well, and counted as `held`; `accept_missing` says that they are gone for good.
 
     What is committed stays when the run is interrupted, by `stopped` answering True or by

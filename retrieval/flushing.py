@@ -38,10 +38,11 @@ def flush_folder(folder: Path) -> None:
 
 def make_folder(folder: Path) -> None:
     """Make a folder, and those it lies in, so that what is flushed inside of it cannot be lost with it."""
-    missing = []
-    while not folder.is_dir() and folder != folder.parent:
-        missing.append(folder)
-        folder = folder.parent
+    missing, above = [], folder
+    while not os.path.lexists(above):
+        missing.append(above)
+        above = above.parent
     for one in reversed(missing):
         one.mkdir(exist_ok=True)
         flush_folder(one.parent)
+    folder.mkdir(exist_ok=True)  # says so where something else has the name

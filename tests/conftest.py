@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -15,6 +16,10 @@ from typing import TYPE_CHECKING, Any
 # Before any import of a library that asks once whether it may use the network.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["SEARCH_OFFLINE"] = "1"
+
+# A shell has what it starts in the background ignore an interrupt, and so would every program of a test.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
 from click.testing import CliRunner, Result

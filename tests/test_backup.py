@@ -85,6 +85,19 @@ def test_copy_is_of_one_moment_while_somebody_writes(
     assert 50 <= sides[0][0] <= after
 
 
+def test_what_is_committed_while_it_is_copied_does_not_get_in(catalog: Path, tmp_path: Path) -> None:
+    source, part = catalog / "catalog.db", tmp_path / "part.db"
+
+    def look(_: sqlite3.Connection) -> int:
+        with contextlib.closing(sqlite3.connect(source)) as other, other:
+            return other.execute("INSERT INTO roots VALUES (99, x'2f61', 1.0)").rowcount
+
+    before = dump(source)
+    assert copies.copy_pages(source, part, told=part, look=look) == 1
+    assert dump(part) == before
+    assert dump(source) != before
+
+
 def test_copy_is_one_file_that_whoever_may_read_the_original_may_read(catalog: Path, tmp_path: Path) -> None:
     os.chmod(catalog / "catalog.db", 0o640)
     folder = tmp_path / "copies"
@@ -211,7 +224,7 @@ def test_rows_that_did_not_come_along_are_noticed(
     assert not (tmp_path / "b.db").exists()
 
 
-@pytest.mark.parametrize("damage", ["page", "vector", "cut", "other", "text"])
+@pytest.mark.parametrize("damage", ["page", "index", "vector", "cut", "other", "text"])
 def test_check_tells_a_damaged_backup(catalog: Path, tmp_path: Path, search: Search, damage: str) -> None:
     file = tmp_path / "b.db"
     backup(file, catalog)
@@ -219,6 +232,13 @@ def test_check_tells_a_damaged_backup(catalog: Path, tmp_path: Path, search: Sea
     if damage == "vector":
         with contextlib.closing(sqlite3.connect(file)) as connection, connection:
             connection.execute("UPDATE embeddings SET aux = x'01' WHERE image_id = 1")
+    elif damage == "index":
+        with contextlib.closing(sqlite3.connect(file)) as connection, connection:
+            connection.execute("PRAGMA writable_schema=ON")
+            pages = dict(connection.execute("SELECT name, rootpage FROM sqlite_master").fetchall())
+            for name, other in (("size", "content_hash"), ("content_hash", "size")):
+                page = (pages[f"ix_images_{other}"], f"ix_images_{name}")
+                connection.execute("UPDATE sqlite_master SET rootpage = ? WHERE name = ?", page)
     elif damage == "page":
         data = bytearray(file.read_bytes())
         data[4096 * 3 : 4096 * 4] = b"\xff" * 4096

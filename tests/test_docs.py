@@ -165,6 +165,8 @@ NOT_RUN = {
 BEFORE = {
     "search eval": ["search index ~/flickr8k/images"],
     "search tag add": ["search tag remove 'golden retriever'"],
+    "search restore": ["search backup ~/backups/pictures.db"],
+    "search import": ["search export ~/pictures-export"],
 }
 """What else has to be done before a command's examples."""
 PHOTOS = [
@@ -232,6 +234,7 @@ def furnished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (pictures / "dev.json").write_text(json.dumps({"query": "dog", "relevant": ["rex.jpg"]}))
     question = {"question": "How many pictures are there?", "answer": "18"}
     (pictures / "questions.jsonl").write_text(json.dumps(question))
+    (home / "backups").mkdir()
     flickr = home / "flickr8k" / "images" / "1.jpg"
     flickr.parent.mkdir(parents=True)
     Image.new("RGB", (50, 40), "red").save(flickr)

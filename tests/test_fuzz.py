@@ -60,6 +60,6 @@ def test_changed_inputs_are_bounded_and_differ() -> None:
     harness = Harness("any", lambda data: None, (b"abcdef" * 20, b""), (b"WORD",), 100)
     draw = random.Random(3)
     made = {engine.changed(draw, harness) for _ in range(300)}
-    assert len(made) > 200
+    assert len(made) > 150
     assert max(map(len, made)) <= 100
     assert any(b"WORD" in data for data in made)

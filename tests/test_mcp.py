@@ -893,7 +893,7 @@ def test_its_own_machine_takes_none(host: str) -> None:
 
 @pytest.mark.parametrize("token", ["short", "", "ä" * 20, "with a\nnewline in it"])
 def test_a_token_that_could_be_guessed_or_sent_is_refused(token: str) -> None:
-    with pytest.raises(QueryError, match="at least 16 characters"):
+    with pytest.raises(QueryError, match="at least 128 bits"):
         check_access("127.0.0.1", token, given_as="$TOKEN")
 
 
@@ -937,7 +937,7 @@ def test_options_of_http_alone_are_refused(search: Callable[..., Result], kept: 
 def test_an_empty_token_is_no_token_at_all(search: Callable[..., Result], kept: Path) -> None:
     result = search("mcp", "--catalog", kept / "catalog", "--http", "--port", 0, "--token", "")
     assert result.exit_code == 1
-    assert "at least 16 characters" in result.stderr
+    assert "at least 128 bits" in result.stderr
 
 
 def test_an_open_address_without_a_token_is_refused_by_the_command(

@@ -186,7 +186,7 @@ def test_a_token_comes_from_a_file(home: Path, tmp_path: Path, search: Callable[
 
 
 @pytest.mark.parametrize(
-    ("content", "code", "said"), [(None, 1, "cannot be read"), ("", 1, "16"), ("new\n", 1, "16")]
+    ("content", "code", "said"), [(None, 1, "cannot be read"), ("", 1, "128 bits"), ("new\n", 1, "128 bits")]
 )
 def test_a_token_file_that_holds_none_serves_nothing(
     home: Path, tmp_path: Path, search: Callable[..., Result], content: str | None, code: int, said: str

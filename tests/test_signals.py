@@ -18,6 +18,7 @@ from tests import preparers
 from tests.browsing import ROOT
 from tests.conftest import draw
 from tests.preparers import make_task
+from tests.torture.hostile import family
 from tests.torture.signals import DEAF, IN_SQLITE, IN_THREAD, LATEST, RUN
 
 GIVEN = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
@@ -93,14 +94,22 @@ def test_what_does_not_listen_is_ended_all_the_same(catalog: Path, tmp_path: Pat
 
 
 def test_what_a_shell_has_the_program_ignore_stays_ignored(catalog: Path, tmp_path: Path) -> None:
-    before = "import signal, os\n" + "for n in (1, 2): os.kill(os.getpid(), n)\n"
-    ignoring = "import signal\nsignal.signal(1, signal.SIG_IGN); signal.signal(2, signal.SIG_IGN)\n"
-    code = ignoring + RUN
-    ran = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "ready"), before, "status", "--catalog", str(catalog)],
-        cwd=ROOT, capture_output=True, check=False,
-    )  # fmt: skip
-    assert (ran.returncode, ran.stderr) == (0, b"")
+    before = (
+        "import signal\nsignal.signal(1, signal.SIG_IGN); signal.signal(2, signal.SIG_IGN)\n"
+        "from indexer.stopping import StopSignals\nfrom retrieval.catalog import Catalog\n"
+        "status = Catalog.status\n"
+        "def signalled(*given):\n"
+        "    for number in (1, 2):\n"
+        "        os.kill(os.getpid(), number)\n"
+        "        with StopSignals() as stop:\n"
+        "            os.kill(os.getpid(), number)\n"
+        "            assert not stop.is_set()\n"
+        "    return status(*given)\n"
+        "Catalog.status = signalled\n"
+    )
+    with running(tmp_path, before, "status", "--catalog", catalog) as process:
+        _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (0, b"")
 
 
 def test_an_interrupt_of_the_imports_is_quiet() -> None:
@@ -172,8 +181,9 @@ def _alive(pid: int) -> bool:
         return False
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
 def test_a_run_that_was_stopped_and_goes_on_does_not_blame_the_file(tmp_path: Path) -> None:
-    """Ctrl-Z, a while, and `fg`: the clock went on, and the file had no time of it."""
+    """Ctrl-Z, a while, and `fg`, or a machine that was suspended: the clock went on, and the file had no time of it."""
     picture = draw(tmp_path / "a.png", "red")
     code = (
         "import sys\nfrom indexer.loader import Loader\nfrom tests import preparers\n"
@@ -189,9 +199,11 @@ def test_a_run_that_was_stopped_and_goes_on_does_not_blame_the_file(tmp_path: Pa
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         time.sleep(0.3)
-        process.send_signal(signal.SIGSTOP)
-        time.sleep(2.5)
-        process.send_signal(signal.SIGCONT)
+        everybody = family(process.pid)
+        for number in (signal.SIGSTOP, signal.SIGCONT):
+            for pid in everybody:
+                os.kill(pid, number)
+            time.sleep(2.5 if number == signal.SIGSTOP else 0)
         assert process.communicate(timeout=30)[0] == "None\n"
 
 

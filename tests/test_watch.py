@@ -22,9 +22,12 @@ from filelock import FileLock
 
 from indexer import IndexReport, index_folder, watch, watch_folders
 from indexer.events import Anchors, Events
+from indexer.run import run as run_once
 from retrieval import Catalog
 from retrieval.errors import CatalogError, CatalogUnwritable
-from tests.conftest import ROOT, draw
+from tests.browsing import ROOT
+from tests.conftest import draw
+from tests.test_offline import own_mounts
 
 PATIENCE = 20.0
 
@@ -58,11 +61,13 @@ class Watched:
 
     def report(self) -> IndexReport:
         """The next run that did something."""
-        return self._next("report", lambda _: True)
+        report = self._next("report", lambda _: True)
+        assert isinstance(report, IndexReport)
+        return report
 
     def note(self, part: str) -> str:
         """The next note that says so."""
-        return self._next("note", lambda text: part in text)
+        return str(self._next("note", lambda text: part in text))
 
     def ready(self) -> IndexReport:
         first = self.report()
@@ -228,6 +233,46 @@ def test_a_root_that_goes_and_returns_is_said_once_and_hides_nothing(
     assert sum("is not there now" in note for note in watched.notes) <= 2
 
 
+UNMOUNTED = """
+import subprocess, sys
+from pathlib import Path
+from indexer import watch
+from tests.conftest import draw
+from tests.test_watch import Watched, sum_until, visible
+
+folder = Path(sys.argv[1])
+card = folder / "photos" / "card"
+card.mkdir(parents=True)
+draw(folder / "photos" / "here.png", "red")
+
+def mount(): subprocess.run(["mount", "-t", "tmpfs", "none", card], check=True)
+watch.QUIET = 0.25
+watched = Watched(folder / "catalog", folder / "photos")
+assert watched.ready().added == 1
+mount()  # of which there is no event
+subprocess.run(["cp", folder / "photos" / "here.png", card / "copy.png"], check=True)
+draw(card / "there.png", "blue")
+assert sum_until(watched, "added", 2) == 2
+subprocess.run(["umount", card], check=True)
+assert sum_until(watched, "missing", 2) == 2  # two pictures of a folder made just now
+mount()
+draw(card / "other.png", "green")
+assert watched.report().added == 1
+draw(card / "more.png", "yellow")
+assert watched.report().added == 1
+watched.end()
+print("followed")
+"""
+
+
+def test_disks_mounted_inside_a_folder_are_followed(tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [*own_mounts(tmp_path), sys.executable, "-c", UNMOUNTED, str(tmp_path)],
+        cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert ran.stdout == "followed\n", ran.stderr
+
+
 def test_a_root_that_is_away_from_the_start_is_waited_for(
     photos: Path, tmp_path: Path, catalog: Path, watching: Callable[..., Watched]
 ) -> None:
@@ -297,14 +342,14 @@ def test_a_run_that_fails_is_told_once_and_tried_again(
 ) -> None:
     watched = watching(photos)
     watched.ready()
-    failed, real = threading.Semaphore(0), watch.run
+    failed = threading.Semaphore(0)
     full = True
 
     def run(*arguments: Any, **options: Any) -> IndexReport:
         if full:
             failed.release()
             raise CatalogUnwritable("The disk is full.")
-        return real(*arguments, **options)
+        return run_once(*arguments, **options)
 
     monkeypatch.setattr(watch, "run", run)
     draw(photos / "new.png", "cyan")
@@ -339,11 +384,10 @@ def test_its_own_catalog_inside_the_folder_is_no_change(
     photos: Path, watching: Callable[..., Watched], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs: list[float] = []
-    real = watch.run
 
     def run(*arguments: Any, **options: Any) -> IndexReport:
         runs.append(time.monotonic())
-        return real(*arguments, **options)
+        return run_once(*arguments, **options)
 
     monkeypatch.setattr(watch, "run", run)
     watched = watching(photos, place=photos / "library")
@@ -358,12 +402,12 @@ def test_its_own_catalog_inside_the_folder_is_no_change(
 def test_walks_take_a_small_share_of_the_time(
     photos: Path, watching: Callable[..., Watched], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, begun = watch.run, []
+    begun: list[float] = []
 
     def run(*arguments: Any, **options: Any) -> IndexReport:
         begun.append(time.monotonic())
         time.sleep(0.2)  # a large folder
-        return real(*arguments, **options)
+        return run_once(*arguments, **options)
 
     monkeypatch.setattr(watch, "run", run)
     watched = watching(photos)
@@ -486,7 +530,8 @@ def test_more_events_than_the_system_keeps_lose_nothing(photos: Path, tmp_path: 
     with Command("watch", photos, "--catalog", tmp_path / "c", "--model", "toy") as command:
         command.line("Watching")
         command.process.send_signal(signal.SIGSTOP)
-        for number in range(queued + 10):  # no two after each other the same, which would count as one
+        os.waitpid(command.process.pid, os.WUNTRACED)  # all its threads stand still
+        for number in range(2 * queued):  # no two after each other the same, which would count as one
             os.utime(noise[number % 2])
         draw(photos / "lost.png", "cyan")  # of which there is no event any more
         command.process.send_signal(signal.SIGCONT)

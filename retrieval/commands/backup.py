@@ -49,8 +49,17 @@ def backup(file: Path, catalog: str | None, only_check: bool, keep: int | None, 
 
 
 def held_line(held: Held) -> str:
-    pictures = held.images + held.missing
+    from retrieval.english.nouns import counted
+
+    pictures, vectors, texts = (
+        counted(number, noun)
+        for number, noun in (
+            (held.images + held.missing, "picture"),
+            (held.vectors, "vector"),
+            (held.texts, "text"),
+        )
+    )
     return (
-        f"It holds {pictures} picture{'' if pictures == 1 else 's'}, {held.vectors} vectors and "
-        f"{held.texts} texts in {held.bytes / 1e6:.1f} MB (schema {held.schema}, state {held.generation})."
+        f"It holds {pictures}, {vectors} and {texts} in {held.bytes / 1e6:.1f} MB "
+        f"(schema {held.schema}, state {held.generation})."
     )

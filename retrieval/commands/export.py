@@ -28,8 +28,10 @@ def export(folder: Path, catalog: str | None, as_json: bool) -> None:
     if as_json:
         echo_json([done.as_dict()])
         return
-    vectors = sum(count for name, count in done.rows.items() if name.startswith("embeddings-")) // 2
+    from retrieval.english.nouns import counted
+
+    vectors = sum(count for name, count in done.rows.items() if name.startswith("embeddings-"))
     click.echo(
-        f"{done.rows['images']} pictures, {done.rows['texts']} texts and {vectors} vectors written to "
-        f"{safe(done.folder)} ({done.bytes / 1e6:.1f} MB)."
+        f"{counted(done.rows['images'], 'picture')}, {counted(done.rows['texts'], 'text')} and "
+        f"{counted(vectors, 'vector')} written to {safe(done.folder)} ({done.bytes / 1e6:.1f} MB)."
     )

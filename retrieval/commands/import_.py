@@ -29,11 +29,17 @@ def import_(folder: Path, catalog: str | None, as_json: bool) -> None:
     if as_json:
         echo_json([done.as_dict()])
         return
+    from retrieval.english.nouns import counted
+
     images, texts, tags, vectors = (
-        done.added.get(name, 0) for name in ("images", "texts", "image_tags", "embeddings")
+        counted(done.added.get(name, 0), noun)
+        for name, noun in (
+            ("images", "picture"),
+            ("texts", "text"),
+            ("image_tags", "tag"),
+            ("embeddings", "vector"),
+        )
     )
-    click.echo(
-        f"{images} pictures, {texts} texts, {tags} tags and {vectors} vectors came into {safe(done.catalog)}."
-    )
+    click.echo(f"Came into {safe(done.catalog)}: {images}, {texts}, {tags} and {vectors}.")
     if done.known:
         click.echo(f"Pictures that were there already: {done.known}. They stay as they are.", err=True)

@@ -10,6 +10,7 @@ the old file without its log; the next rescue finds the new file and finishes.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import sqlite3
@@ -29,6 +30,8 @@ from retrieval.flushing import make_folder
 
 FOLDER = "damaged"
 RECOVERED = "recovered.db"
+NOTE = "recovered.json"
+"""Of which state of the damaged file that is."""
 
 
 def rescue(location: Location) -> tuple[Recovered | None, Path]:
@@ -48,6 +51,9 @@ def rescue(location: Location) -> tuple[Recovered | None, Path]:
             try:
                 found = recover(kept / location.database.name, work)
                 sync_file(work / "catalog.db")
+                # The kept file may be the same one under a second name, and tell nothing of what comes.
+                (kept / NOTE).write_text(json.dumps(_stamps(location)))
+                sync_file(kept / NOTE)
                 (work / "catalog.db").rename(kept / RECOVERED)
                 sync_folder(kept)
             finally:
@@ -96,24 +102,29 @@ def _folder(location: Location) -> Path:
 def _pending(location: Location) -> Path | None:
     """Where a rescue of this very file was not finished."""
     for new in sorted(location.database.parent.glob(f"{FOLDER}/*/{RECOVERED}")):
-        same = [_same(new.with_name(location.database.name + end), location, end) for end in ("", "-wal")]
-        if all(same):
-            return new.parent
+        note = new.with_name(NOTE)
+        with contextlib.suppress(OSError, ValueError):
+            then, now = json.loads(note.read_bytes()), _stamps(location)
+            # The log is the first to go when the new file takes its place.
+            if now[0] == then[0] and now[1] in (then[1], None):
+                return new.parent
         # The catalog has gone on since: what was recovered then is not what it holds now.
         new.unlink()
+        note.unlink(missing_ok=True)
     return None
 
 
-def _same(kept: Path, location: Location, end: str) -> bool:
-    try:
-        now = location.database.with_name(location.database.name + end).stat()
-    except FileNotFoundError:
-        return bool(end)  # the log went first
-    try:
-        then = kept.stat()
-    except FileNotFoundError:
-        return not now.st_size
-    return (now.st_size, now.st_mtime_ns) == (then.st_size, then.st_mtime_ns)
+def _stamps(location: Location) -> list[list[int] | None]:
+    """What changes when somebody writes to the database, or to its log."""
+    found: list[list[int] | None] = []
+    for end in ("", "-wal"):
+        try:
+            status = location.database.with_name(location.database.name + end).stat()
+        except FileNotFoundError:
+            found.append(None)
+            continue
+        found.append([status.st_ino, status.st_size, status.st_mtime_ns] if status.st_size else None)
+    return found
 
 
 def _swap(location: Location, kept: Path) -> None:
@@ -123,6 +134,7 @@ def _swap(location: Location, kept: Path) -> None:
     sync_folder(location.database.parent)
     (kept / RECOVERED).replace(location.database)
     sync_folder(location.database.parent)
+    (kept / NOTE).unlink(missing_ok=True)
     sync_folder(kept)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tokenize
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -33,7 +34,10 @@ def read(file: BinaryIO, *, count: int, dim: int, size: int) -> Iterator[bytes]:
         if version != (1, 0):
             raise ValueError(f"version {version}")
         shape, fortran, kind = np.lib.format.read_array_header_1_0(file, max_header_size=MOST_HEADER)
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError, EOFError, OSError) as error:
+    except (
+        *(ValueError, TypeError, SyntaxError, RecursionError, MemoryError, EOFError, OSError),
+        tokenize.TokenError,  # NumPy reads a header that Python does not as an old one
+    ) as error:
         raise NotOurs("is damaged, or no .npy file") from error
     if kind != np.dtype("<f2") or kind.hasobject or fortran or shape != (count, dim):
         raise NotOurs(f"holds {kind} in the shape {shape}, not float16 in {(count, dim)}")

@@ -22,8 +22,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 120.0
 PATIENCE = 120.0
 """Seconds beyond its time after which a harness hangs."""
-KEPT, KEPT_BYTES = 40, 2048
-"""Seeds of a harness that `--keep` leaves, and how large one may be."""
+KEPT, KEPT_BYTES, KEPT_SECONDS = 40, 2048, 0.7
+"""Seeds of a harness that `--keep` leaves, how large one may be, and how long all of them take."""
 
 
 def main() -> int:
@@ -39,6 +39,7 @@ def main() -> int:
     if unknown:
         parser.error(f"there is no harness '{unknown[0]}'. There are: {', '.join(HARNESSES)}")
     names = asked.names or list(HARNESSES)
+    os.environ.setdefault("SEARCH_CATALOG", str(Path(tempfile.gettempdir()) / "search-fuzz-none"))
     if asked.tried is not None:
         if len(names) != 1:
             parser.error("say which harness the input is for")
@@ -94,28 +95,21 @@ def _again(name: str) -> str:
 
 
 def _keep(name: str) -> None:
-    """Of all that was thought up, a few small inputs that reach most of what all reach together."""
-    folder = SEEDS / name
+    """Of all that reached something new, a few small inputs of all sizes, which are read again in a second."""
+    harness = Harness.load(name)
+    harness.one(harness.seeds[0])
+    grown = [path for path in (GROWN / name).glob("*") if path.stat().st_size <= KEPT_BYTES]
+    grown.sort(key=lambda path: (path.stat().st_size, path.name))
+    folder, spent = SEEDS / name, 0.0
     folder.mkdir(parents=True, exist_ok=True)
-    candidates = [path for path in (GROWN / name).glob("*") if path.stat().st_size <= KEPT_BYTES]
-    with tempfile.TemporaryDirectory() as work:
-        sources, merged = Path(work, "sources"), Path(work, "merged")
-        sources.mkdir()
-        merged.mkdir()
-        for path in candidates:
-            shutil.copyfile(path, sources / path.name)
-        code = (
-            "import atheris, sys\nfrom tests.fuzz.engine import WATCHED\nfrom tests.fuzz import Harness\n"
-            f"with atheris.instrument_imports(include=WATCHED):\n    one = Harness.load({name!r}).one\n"
-            f"    atheris.Setup(['x', '-merge=1', {str(merged)!r}, {str(sources)!r}], one, "
-            "internal_libfuzzer=True)\n    atheris.Fuzz()\n"
-        )
-        subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False)
-        best = sorted(merged.glob("*"), key=lambda path: path.stat().st_size)
-        step = max(1, len(best) // KEPT)
-        for path in best[::step][:KEPT]:
-            data = path.read_bytes()
-            (folder / hashlib.sha256(data).hexdigest()[:16]).write_bytes(data)
+    for path in grown[:: max(1, len(grown) // KEPT)][:KEPT]:
+        data, begun = path.read_bytes(), time.monotonic()
+        with in_time():
+            harness.one(data)
+        spent += time.monotonic() - begun
+        if spent > KEPT_SECONDS:
+            return
+        (folder / hashlib.sha256(data).hexdigest()[:16]).write_bytes(data)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.util
-import os
 import random
 import signal
 import sys
@@ -54,12 +53,30 @@ def _watched(name: str, seconds: float, seed: int) -> None:
             f"-max_len={harness.most}", f"-timeout={MOST_SECONDS}", f"-rss_limit_mb={MOST_MEGABYTES}",
             f"-artifact_prefix={FOUND}/{name}-", f"-seed={seed}", "-print_final_stats=1",
         ]  # fmt: skip
-        atheris.Setup(arguments, harness.one, internal_libfuzzer=True)
+
+        def one(data: bytes) -> None:
+            with _kept(name, data):
+                harness.one(data)
+
+        atheris.Setup(arguments, one, internal_libfuzzer=True)
         atheris.Fuzz()
 
 
 def _escaped(word: bytes) -> str:
     return "".join(f"\\x{byte:02x}" for byte in word)
+
+
+@contextlib.contextmanager
+def _kept(name: str, data: bytes) -> Iterator[None]:
+    """Keep an input that breaks its reader, under the name that libFuzzer gives it too.
+
+    Not all that goes on at the end of a process lets libFuzzer come to it.
+    """
+    try:
+        yield
+    except Exception:
+        (FOUND / f"{name}-crash-{hashlib.sha1(data).hexdigest()}").write_bytes(data)
+        raise
 
 
 def _by_chance(harness: Harness, seconds: float, seed: int) -> None:
@@ -68,14 +85,8 @@ def _by_chance(harness: Harness, seconds: float, seed: int) -> None:
     while time.monotonic() < until or not runs:
         data = changed(draw, harness)
         runs += 1
-        try:
-            with in_time():
-                harness.one(data)
-        except Exception:
-            kept = FOUND / f"{harness.name}-crash-{hashlib.sha256(data).hexdigest()[:40]}"
-            kept.write_bytes(data)
-            print(f"Found: {os.path.relpath(kept)}", file=sys.stderr)
-            raise
+        with _kept(harness.name, data), in_time():
+            harness.one(data)
     print(f"stat::number_of_executed_units: {runs}", file=sys.stderr)
 
 

@@ -35,6 +35,7 @@ EXIF = bytes.fromhex(
 SEEDS = (
     b"\0",
     b"\x01" + XMP,
+    b"\x01" + XMP.replace(b"48,8.4N", b"99,8.4N"),
     b"\x02" + EXIF,
     b"\x03\x1c\x02\x37\x00\x0820210504\x1c\x02\x3c\x00\x0b101112+0200\x1c\x02\x19\x00\x03dog",
     b"\x04\xff\xd8\xff\xe1\x00\x0aExif\0\0II",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zlib
 
+from retrieval import Catalog
 from retrieval.errors import QueryError, RetrievalError
 from retrieval.texts.files import FORMATS, read_lines
 from tests.fuzz import told
@@ -15,6 +16,7 @@ SEEDS = (
     b'\0{"text": "a dog", "id": "1", "image": "red.png"}\n"a cat"\n[1]\n',
     b'\1text;image\na dog;red.png\n"a ""cat""";\n',
     b"\1a dog,7\na cat\n",
+    b'\0{"text": "a \\u0000dog \\ud800"}\n',
     b"\2a dog\r\na cat\r",
     b"\2\xff\xfea\0 \0b\0",
 )
@@ -33,6 +35,7 @@ WORDS = (
 
 
 def one(data: bytes) -> None:
+    catalog = library()
     form, body = FORMS[data[0] % len(FORMS)] if data else "txt", data[1:]
     try:
         reading = read_lines(body, form, "a file")
@@ -45,17 +48,17 @@ def one(data: bytes) -> None:
         assert line.number > 0
         assert bool(line.text) != bool(line.broken)
         line.text.encode("utf-8")
+        assert "\0" not in line.text
         assert line.text == line.text.strip()
         assert line.broken.isprintable(), line.broken
         if line.name is not None:
             line.name.encode("utf-8")
     if zlib.crc32(data) % 8 == 0:
-        _import(body, form)
+        _import(catalog, body, form)
 
 
-def _import(body: bytes, form: str) -> None:
+def _import(catalog: Catalog, body: bytes, form: str) -> None:
     """Into a real catalog: what the report says is what is there, and a refusal leaves nothing."""
-    catalog = library()
     before = {text.text_id for text in catalog.texts.list(limit=10_000)}
     try:
         report = catalog.texts.add(io.BytesIO(body), form=form)

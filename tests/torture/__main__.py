@@ -44,12 +44,16 @@ class Fault:
 
 
 FAULTS: tuple[Fault, ...] = (
-    Fault("kill", "tests.torture.kills:run", 500, 12, shim=True),
+    Fault("kill", "tests.torture.kills:run", 500, 8, shim=True),
     Fault("power", "tests.torture.power:run", 100, 4, shim=True),
     Fault("hostile", "tests.torture.hostile:run", 4000, 150),
     Fault("signals", "tests.torture.signals:run", 120, 6),
-    Fault("schema", "tests.torture.schema:run", 60, 8),
+    Fault("schema", "tests.torture.schema:run", 60, 4),
     Fault("offline", "tests.torture.offline:run", 90, 9),
+    Fault("storage", "tests.torture.storage:run", 150, 6),
+    Fault("writers", "tests.torture.writers:run", 10, 2),
+    Fault("caches", "tests.torture.caches:run", 400, 15),
+    Fault("rows", "tests.torture.rows:run", 150, 8),
 )
 
 
@@ -105,21 +109,20 @@ def _one(fault: Fault, times: int, seed: int) -> Outcome:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     if fault.shim and not shim.unavailable():
         environment |= {"LD_PRELOAD": str(shim.library()), shim.BUILT: str(shim.library())}
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [*COMMAND, "--one", fault.name, "--times", str(times), "--seed", str(seed)],
         cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
-    try:
-        said, _ = process.communicate(timeout=LONGEST)
-        return Outcome(**json.loads(said.splitlines()[-1]))
-    except (IndexError, ValueError, TypeError):
-        return Outcome(fault.name, wrong=[f"the process that put it in ended with {process.returncode}"])
-    except subprocess.TimeoutExpired:
-        return Outcome(fault.name, wrong=[f"it did not end within {LONGEST} s"], seconds=LONGEST)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    ) as process:  # fmt: skip
+        try:
+            said, _ = process.communicate(timeout=LONGEST)
+            return Outcome(**json.loads(said.splitlines()[-1]))
+        except (IndexError, ValueError, TypeError):
+            return Outcome(fault.name, wrong=[f"the process that put it in ended with {process.returncode}"])
+        except subprocess.TimeoutExpired:
+            return Outcome(fault.name, wrong=[f"it did not end within {LONGEST} s"], seconds=LONGEST)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def _tell(text: str) -> None:

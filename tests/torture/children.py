@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from sqlalchemy.engine.default import DefaultDialect
 
 from retrieval.db import queries
 from retrieval.encoders.toy import ToyEncoder
+from retrieval.types import Encoded, Prepared
 
 Tell = Callable[[str], None]
 SUBREAPER = 36
@@ -68,23 +69,26 @@ class Child:
 
     def kill(self, *, group: bool) -> None:
         """kill -9: of it alone, or of all that it has started too."""
-        if group:
-            with suppress(ProcessLookupError):  # it has not come to make its group yet
-                os.killpg(self.pid, signal.SIGKILL)
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
+        for pid in reversed([self.pid, *_below(self.pid)] if group else [self.pid]):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def alone(self, seconds: float) -> bool:
-        """Whether all that it had started has ended by itself within so many seconds."""
+        """Whether all that it had started has ended by itself within so many seconds.
+
+        These are children of ours by now, and we have no others.
+        """
         end = time.monotonic() + seconds
         while True:
             try:
-                pid, _ = os.waitpid(-self.pid, os.WNOHANG)
+                pid, _ = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
                 return True
             if not pid:
                 if time.monotonic() >= end:
-                    self.kill(group=True)
+                    for left in _below(os.getpid()):
+                        with suppress(ProcessLookupError):
+                            os.kill(left, signal.SIGKILL)
                     return False
                 time.sleep(0.01)
 
@@ -117,7 +121,8 @@ def done(work: Callable[[Tell], Any], errors: Path, *, seconds: float = 120) -> 
 
 def report_commits(tell: Tell) -> None:
     """From here on this process tells what it encodes, and each commit before it is made and after."""
-    commit, kept, encode = DefaultDialect.do_commit, queries.Writer.commit, ToyEncoder.encode_prepared
+    commit: Callable[[Any, Any], None] = DefaultDialect.do_commit
+    kept, encode = queries.Writer.commit, ToyEncoder.encode_prepared
 
     def do_commit(self: DefaultDialect, connection: Any) -> None:
         tell(f"committing {digest(getattr(connection, 'dbapi_connection', connection))}")
@@ -129,9 +134,9 @@ def report_commits(tell: Tell) -> None:
         kept(self, batch, encoder_id=encoder_id)
         tell(f"kept {made}")
 
-    def encode_prepared(self: ToyEncoder, prepared: Any) -> Any:
-        encoded = encode(self, prepared)
-        tell(f"encoded {len(prepared)}")
+    def encode_prepared(self: ToyEncoder, batch: Sequence[Prepared]) -> Encoded:
+        encoded = encode(self, batch)
+        tell(f"encoded {len(batch)}")
         return encoded
 
     DefaultDialect.do_commit = do_commit  # type: ignore[method-assign]
@@ -159,10 +164,22 @@ def look(database: Path) -> tuple[str, str]:
     with closing(sqlite3.connect(database)) as connection:
         try:
             found = [row[0] for row in connection.execute("PRAGMA integrity_check").fetchall()]
-            found += [f"a row that belongs to none: {row}" for row in connection.execute("PRAGMA foreign_key_check")]
+            found += [
+                f"a row that belongs to none: {row}" for row in connection.execute("PRAGMA foreign_key_check")
+            ]
             return digest(connection), "" if found == ["ok"] else "; ".join(map(str, found))[:200]
         except sqlite3.DatabaseError as error:
             return "", str(error)
+
+
+def _below(pid: int) -> list[int]:
+    """The processes that one has started, and those that these have, as far as they can be seen."""
+    found: list[int] = []
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):  # it has ended meanwhile
+            for child in map(int, children.read_text().split()):
+                found += [child, *_below(child)]
+    return found
 
 
 def _check_single() -> None:

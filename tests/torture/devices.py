@@ -53,7 +53,7 @@ def cut(ground: Ground, times: int, outcome: Outcome, rng: random.Random) -> Non
     command = ["unshare", "-m", "--propagation", "private", sys.executable, "-m", "tests.torture.devices"]
     ran = subprocess.run(
         [*command, str(folder), str(times), str(rng.randrange(1 << 30))],
-        cwd=OUTER, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False,
+        cwd=OUTER, capture_output=True, text=True, check=False,
     )  # fmt: skip
     try:
         part = Outcome(**json.loads(ran.stdout.splitlines()[-1]))
@@ -103,8 +103,8 @@ def _cut(ground: Ground, stage: Stage, blank: Path, outcome: Outcome, rng: rando
         moment = rng.random() * 1.3 * stage.seconds
         child = Child(here.job, ground.folder / "errors")
         ended = child.wait(moment)
-        with suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGSTOP)
+        with suppress(ProcessLookupError):  # loading processes write nothing
+            os.kill(child.pid, signal.SIGSTOP)
         shutil.copyfile(image, left)
         child.kill(group=True)
         child.wait(kills.LONGEST)

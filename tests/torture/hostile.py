@@ -129,7 +129,7 @@ class _Peak:
         page = os.sysconf("SC_PAGE_SIZE")
         while not self._over.wait(0.02):
             total = 0
-            for pid in _family(self._pid):
+            for pid in family(self._pid):
                 try:
                     total += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * page
                 except OSError:
@@ -137,7 +137,7 @@ class _Peak:
             self._most = max(self._most, total)
 
 
-def _family(pid: int) -> list[int]:
+def family(pid: int) -> list[int]:
     found = [pid]
     for parent in found:
         for tasks in Path(f"/proc/{parent}/task").glob("*/children"):

@@ -25,6 +25,7 @@ MOST_LOST = 64
 ORPHAN_SECONDS = 10.0
 LONGEST = 60.0
 AGAIN = 0.25
+FEW, FIRST = 50, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +73,9 @@ def staged(ground: Ground, scene: Scene) -> Stage:
     copy(catalog, before)
     log.unlink(missing_ok=True)
     stage = Stage(scene, before, catalog, calm, photos, {}, 0.0, 0)
-    if shim.preloaded():
-        _must(done(lambda tell: stage.job(tell, log=log), errors)[0])
-    calls = sum(record.call != "mark" for record in shim.records(log))
-    copy(before, catalog)
-    wrong, _, seconds = done(stage.job, errors)
+    wrong, _, seconds = done(lambda tell: stage.job(tell, log=log if shim.preloaded() else None), errors)
     _must(wrong)
+    calls = sum(record.call != "mark" for record in shim.records(log))
     copy(catalog, calm)
     return Stage(scene, before, catalog, calm, photos, facts(calm), seconds, calls)
 
@@ -153,11 +151,12 @@ def stood(lines: list[str], last: str) -> tuple[str, str, int]:
 
 
 def _shares(times: int) -> list[tuple[Scene, int]]:
-    """How often each scene is killed; each at least once where that many kills are asked for."""
-    least = 1 if times >= len(SCENES) else 0
-    counts = [max(least, int(times * scene.share)) for scene in SCENES]
+    """How often each scene is killed; of few kills none goes to those that are the least in danger."""
+    scenes = SCENES if times >= FEW else SCENES[:FIRST]
+    whole = sum(scene.share for scene in scenes)
+    counts = [int(times * scene.share / whole) for scene in scenes]
     counts[0] += times - sum(counts)
-    return [(scene, count) for scene, count in zip(SCENES, counts, strict=True) if count > 0]
+    return [(scene, count) for scene, count in zip(scenes, counts, strict=True) if count > 0]
 
 
 def _must(wrong: str) -> None:

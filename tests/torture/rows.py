@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import random
 import shutil
 import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from click.testing import CliRunner
 
 from retrieval import Catalog
-from retrieval.db import soundness
 from retrieval.doctor import examine
-from retrieval.types import checksum
 from tests.torture.ground import Ground
 from tests.torture.outcomes import Outcome
 
@@ -127,7 +122,7 @@ def _flip_vectors(catalog: Path, rng: random.Random) -> tuple[str, set[int]]:
         rows = connection.execute("SELECT image_id, vector FROM embeddings ORDER BY image_id").fetchall()
     hidden = set()
     for image_id, vector in rng.sample(rows, rng.randint(1, 5)):
-        places = [at for at in _found(data, vector)]
+        places = _found(data, vector)
         if len(places) != 1:
             continue  # a copy has the same vector, or the row goes over several pages
         data[places[0] + rng.randrange(len(vector))] ^= 1 << rng.randrange(8)
@@ -152,7 +147,9 @@ def _damage(catalog: Path, rng: random.Random) -> str:
         with contextlib.closing(sqlite3.connect(path)) as connection:
             connection.execute("PRAGMA wal_autocheckpoint=0")
             for number in range(8):
-                connection.execute("UPDATE images SET indexed_at = indexed_at + 1 WHERE id % 8 = ?", (number,))
+                connection.execute(
+                    "UPDATE images SET indexed_at = indexed_at + 1 WHERE id % 8 = ?", (number,)
+                )
                 connection.commit()
             log = bytearray(path.with_name("catalog.db-wal").read_bytes())
         log[rng.randrange(len(log))] ^= 1 << rng.randrange(8)

@@ -157,6 +157,8 @@ def _rebuild(catalog: Path, _photos: Path) -> None:
     for kind in ("faiss", "flat"):
         with Catalog(catalog) as opened:
             opened.rebuild(store=kind)
+        with Catalog(catalog) as opened:
+            opened.search("red")
 
 
 def _tell(catalog: Path, photos: Path) -> None:
@@ -181,9 +183,13 @@ def _alt(catalog: Path, photos: Path) -> None:
     index_folder(catalog, photos, workers=1)
     with Catalog(catalog) as opened:
         opened.describe_library(captioner="describer", style="alt")
-        here = [one for one in opened.descriptions(style="alt") if one.path and one.path.parent == photos / "2"]
+        here = [
+            one for one in opened.descriptions(style="alt") if one.path and one.path.parent == photos / "2"
+        ]
         write_alt_texts(here, [photos / "alt.json", "xmp"])
-        into = [one for one in opened.descriptions(style="alt") if one.path and one.path.parent == photos / "1"]
+        into = [
+            one for one in opened.descriptions(style="alt") if one.path and one.path.parent == photos / "1"
+        ]
         write_alt_texts(into, photos / "alt.csv", write=True, catalog=opened)
 
 
@@ -233,8 +239,6 @@ def _named(names: dict[str, dict[int, Any]], column: str, value: Any) -> Any:
         column = "image_id"
     table = IDENTITIES.get(column)
     return names[table].get(value, ("gone", value)) if table and value is not None else value
-
-
 
 
 def copy(source: Path, target: Path) -> None:

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from indexer import index_folder
 from retrieval import Catalog
-from retrieval.backup import backup, check
+from retrieval.backup import backup, check, restore
 from retrieval.doctor import examine
-from retrieval.exchange import export_catalog
+from retrieval.exchange import export_catalog, import_catalog
 from tests.conftest import draw
 from tests.torture.ground import Ground, compare, pictures
 from tests.torture.outcomes import Outcome
@@ -64,7 +64,7 @@ class _Bench:
     def __init__(self, ground: Ground, rng: random.Random) -> None:
         self._ground = ground
         self._rng = rng
-        self._lasts: dict[str, float] = {}
+        self._lasts = {"upgrade": 0.8, "restore": 0.3, "import": 0.6, "backup": 0.2}
         photos = ground.photos(60)
         self._calm = ground.calm(photos)
         self._backup = ground.folder / "backup.db"
@@ -116,7 +116,7 @@ class _Bench:
                 outcome.wrong.append("a catalog was restored, and what it was before is not kept")
         elif finished or now != pictures(self._later):
             outcome.half += 1
-        self._again("restore", self._backup, place)
+        restore(self._backup, place)
         compare(outcome, place, self._calm, when="after a restore that was killed")
         self._sound(outcome, place, began)
 
@@ -132,7 +132,7 @@ class _Bench:
             outcome.half += 1
         if finished and now == before:
             outcome.lost += 1
-        self._again("import", self._export, place)
+        import_catalog(self._export, place)
         now = pictures(place)
         outcome.doubled += len(now) - len({picture.path for picture in now})
         outcome.lost += len(all_of_it - {picture.path for picture in now})
@@ -159,8 +159,7 @@ class _Bench:
 
     def _killed(self, which: str, *arguments: Path) -> bool:
         """Run it, and kill it somewhere on its way; whether it had said before that all was done."""
-        usual = self._lasts.get(which)
-        seconds = 60.0 if usual is None else self._rng.uniform(0, 1.1 * usual)
+        seconds = self._rng.uniform(0, 1.1 * self._lasts[which])
         command = [sys.executable, "-c", CHILD, which, str(seconds), *map(str, arguments)]
         with subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
@@ -173,14 +172,10 @@ class _Bench:
             child.stdin.close()
             finished = child.stdout.read() == b"done\n"
             child.wait()
-        if usual is None:
-            # How long one takes that nobody kills: from then on it is cut short on its way.
-            self._lasts[which] = time.monotonic() - began
+        # What took less than was thought is cut short earlier the next time; what took more, later.
+        took = time.monotonic() - began
+        self._lasts[which] = took if finished else max(self._lasts[which] * 1.05, took)
         return finished
-
-    def _again(self, which: str, *arguments: Path) -> None:
-        command = [sys.executable, "-m", "cli", which, str(arguments[0]), "--catalog", str(arguments[1])]
-        subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
 
     def _sound(self, outcome: Outcome, place: Path, began: float) -> None:
         outcome.recoveries.append(time.monotonic() - began)

@@ -24,7 +24,21 @@ from pathlib import Path
 SOURCE = Path(__file__).with_name("shim.c")
 BUILT = "TORTURE_SHIM"
 """Names the library where another process has built it."""
-CALLS = ("", "write", "fsync", "truncate", "rename", "unlink", "link", "mkdir", "open", "read", "mark", "time", "any")
+CALLS = (
+    "",
+    "write",
+    "fsync",
+    "truncate",
+    "rename",
+    "unlink",
+    "link",
+    "mkdir",
+    "open",
+    "read",
+    "mark",
+    "time",
+    "any",
+)
 MAGIC = 0x5348494D
 _HEAD = struct.Struct("=IIIIQqqIIQ")
 

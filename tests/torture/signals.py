@@ -80,7 +80,8 @@ that is swallowed."""
 
 @dataclass(frozen=True)
 class Command:
-    """What is run: `C` stands for a catalog of its own, `P` for a picture, `D` for a folder to work in."""
+    """What is run: `C` stands for a catalog of its own, `P` for a picture, `D` for a folder to work in,
+    `F` for one of pictures, `B` and `E` for a backup and an export of the catalog."""
 
     words: str
     seconds: float = 0.6
@@ -127,7 +128,9 @@ COMMANDS = (
     Command("mcp --http --port 0 --catalog C", 2.0, endless=True),
     Command("watch F --catalog C", 2.0, endless=True),
     Command("backup D/backup --catalog C"),
+    Command("restore B --catalog C"),
     Command("export D/export --catalog C"),
+    Command("import E --catalog D/new", 1.0),
     Command("tag --catalog C", 2.0, locked=True),
     Command("forget F --catalog C", 2.0, locked=True),
     Command("index F --catalog C", 2.0, locked=True),
@@ -141,11 +144,22 @@ COMMANDS = (
 
 def run(ground: Ground, times: int, rng: random.Random) -> Outcome:
     outcome = Outcome("signals")
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a script
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     photos = ground.photos(40)
     more = ground.photos(40, "more", size=(900, 700))
     first = ground.folder / "first"
     ground.index(first, photos, model="starter", workers=1)
     grown = ground.calm(more, "grown")
+    given = {
+        "P": str(photos / "0" / "0000.png"),
+        "F": str(more),
+        "B": str(ground.folder / "backup.db"),
+        "E": str(ground.folder / "export"),
+    }
+    for words in (["backup", given["B"]], ["export", given["E"]]):
+        command_line = [sys.executable, "-m", "cli", *words, "--catalog", str(first)]
+        subprocess.run(command_line, cwd=ROOT, capture_output=True, check=True)
     known = _known_commands()
     commands = [command for command in COMMANDS if command.words.split()[0] in known]
     rng.shuffle(commands)
@@ -159,10 +173,9 @@ def run(ground: Ground, times: int, rng: random.Random) -> Outcome:
             shutil.copytree(first, place / "catalog")
             (place / "texts.txt").write_text("a red square\na green field\n")
             (place / "eval.jsonl").write_text(json.dumps({"query": "red", "relevant": ["0000.png"]}) + "\n")
+            mine = {**given, "C": str(place / "catalog"), "D": str(place)}
             words = [
-                {"C": str(place / "catalog"), "P": str(photos / "0" / "0000.png"), "F": str(more)}.get(
-                    word, word.replace("D/", f"{place}/") if word != "D" else str(place)
-                ).replace("|", " ")
+                mine.get(word, word.replace("D/", f"{place}/")).replace("|", " ")
                 for word in command.words.split()
             ]
             with ExitStack() as held:

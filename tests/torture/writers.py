@@ -49,8 +49,7 @@ def one_round(
     if not first:
         reading.start()
     # The same folder, parts of it, and one by another spelling of the catalog's name.
-    link = ground.place("link")
-    link.unlink(missing_ok=True)
+    link = ground.folder / f"link-{number}"
     link.symlink_to(catalog)
     url = f"sqlite:///{catalog / 'catalog.db'}"
     index = ["index", "--model", "toy", "--workers", "1"]
