@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sqlite3
@@ -382,3 +383,16 @@ def test_a_read_only_doctor_changes_nothing(catalog: Path) -> None:
     after = {path: path.read_bytes() for path in catalog.rglob("*") if path.is_file()}
     assert {path.name for path in after.keys() ^ before.keys()} <= {"catalog.db-shm", "catalog.db-wal"}
     assert all(after[path] == data for path, data in before.items() if path in after and "-" not in path.name)
+
+
+def test_a_manifest_that_was_edited_by_hand_is_not_believed(catalog: Path) -> None:
+    with Catalog(catalog) as opened:
+        opened.search("red")
+    (path,) = catalog.glob("cache/*/manifest.json")
+    raw = json.loads(path.read_bytes())
+    raw["details"]["damaged"] = [1, 2]
+    path.write_text(json.dumps(raw, indent=1))
+    assert kinds(catalog) == ["cache"]
+    with Catalog(catalog) as opened:
+        assert opened.search("red").notes == ()
+    assert examine(catalog) == []

@@ -58,6 +58,10 @@ class Scene:
     """What is answered where there is no map."""
 
 
+class Hang(BaseException):
+    """Not an `Exception`: what passes over files that cannot be read would take it for one."""
+
+
 def run(ground: Ground, times: int, rng: random.Random) -> Outcome:
     """Damage a file of the caches `times` times; nothing may be answered otherwise than before."""
     outcome = Outcome("caches")
@@ -162,7 +166,7 @@ def _answers(scene: Scene) -> dict[str, Any]:
 def _compared(scene: Scene, *, ask: bool, own_map: bool) -> list[str]:
     try:
         found = _in_time(lambda: _answers(scene))
-    except Exception as error:
+    except (Exception, Hang) as error:
         return [f"{type(error).__name__}: {error} {traceback.format_exc(limit=-3)}"]
     wrong = [
         f"another answer to '{name}'"
@@ -207,7 +211,7 @@ def _same(found: Any, wanted: Any) -> bool:
 
 def _in_time(ask: Callable[[], Found]) -> Found:
     def late(*_: object) -> None:
-        raise TimeoutError(f"no answer within {ASKED_SECONDS} s")
+        raise Hang(f"no answer within {ASKED_SECONDS} s")
 
     before = signal.signal(signal.SIGALRM, late)
     signal.alarm(ASKED_SECONDS)
@@ -448,7 +452,7 @@ def _models(ground: Ground) -> list[str]:
 
     try:
         return _in_time(used)
-    except Exception as error:
+    except (Exception, Hang) as error:
         return [f"{type(error).__name__}: {error} {traceback.format_exc(limit=-3)}"]
 
 
