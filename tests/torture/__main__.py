@@ -109,20 +109,25 @@ def _one(fault: Fault, times: int, seed: int) -> Outcome:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     if fault.shim and not shim.unavailable():
         environment |= {"LD_PRELOAD": str(shim.library()), shim.BUILT: str(shim.library())}
-    with subprocess.Popen(
-        [*COMMAND, "--one", fault.name, "--times", str(times), "--seed", str(seed)],
-        cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True,
-    ) as process:  # fmt: skip
-        try:
-            said, _ = process.communicate(timeout=LONGEST)
-            return Outcome(**json.loads(said.splitlines()[-1]))
-        except (IndexError, ValueError, TypeError):
-            return Outcome(fault.name, wrong=[f"the process that put it in ended with {process.returncode}"])
-        except subprocess.TimeoutExpired:
-            return Outcome(fault.name, wrong=[f"it did not end within {LONGEST} s"], seconds=LONGEST)
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+    # What a fault leaves that crashes or hangs goes with this folder.
+    with tempfile.TemporaryDirectory(prefix="torture-", ignore_cleanup_errors=True) as place:
+        environment["TMPDIR"] = place
+        with subprocess.Popen(
+            [*COMMAND, "--one", fault.name, "--times", str(times), "--seed", str(seed)],
+            cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True,
+        ) as process:  # fmt: skip
+            try:
+                said, _ = process.communicate(timeout=LONGEST)
+                return Outcome(**json.loads(said.splitlines()[-1]))
+            except (IndexError, ValueError, TypeError):
+                return Outcome(
+                    fault.name, wrong=[f"the process that put it in ended with {process.returncode}"]
+                )
+            except subprocess.TimeoutExpired:
+                return Outcome(fault.name, wrong=[f"it did not end within {LONGEST} s"], seconds=LONGEST)
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
 
 
 def _tell(text: str) -> None:

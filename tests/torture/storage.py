@@ -79,9 +79,13 @@ def put_in(ground: Ground, times: int, rng: random.Random) -> Outcome:
         # A full disk refuses everything; other faults meet one kind of call.
         call = rng.choice(CALLS)
         fault = f"{call}:{rng.choice(REFUSALS)}:{rng.choice(MOMENTS)}"
-        if rng.random() < 0.3:
-            fault += ":1"
-        desk.disturb(outcome, job, fault)
+        match = ""
+        if rng.random() < 0.5:
+            # Once, and mostly where commits are: what a command must not take for done.
+            match = rng.choice(("", "catalog.db-wal"))
+            call = rng.choice(("write", "fsync")) if match else call
+            fault = f"{call}:{rng.choice(REFUSALS)}:{rng.choice(MOMENTS)}:1"
+        desk.disturb(outcome, job, fault, match)
         outcome.times += 1
     return outcome
 
@@ -139,13 +143,13 @@ class _Desk:
             self._sound(job.words)
             self._keep(f"after {job.name}")
 
-    def disturb(self, outcome: Outcome, job: Job, fault: str) -> None:
+    def disturb(self, outcome: Outcome, job: Job, fault: str, match: str) -> None:
         self._begin_with(job.begins)
         if job.writes:
             Path(job.writes).unlink(missing_ok=True)
-        when = f"{job.name} with {fault}"
+        when = " ".join((job.name, "with", fault, match)).strip()
         calm = self._kept(f"after {job.name}")
-        ran = self._run(job.words, fault)
+        ran = self._run(job.words, fault, match)
         for fact in self._complaints(ran, fault):
             outcome.wrong.append(f"{when}: {fact}")
         if ran.code == 0:
@@ -225,13 +229,13 @@ class _Desk:
         if ran.code:
             raise RuntimeError(f"{' '.join(words)} ended with {ran.code}: {ran.err}")
 
-    def _run(self, words: Sequence[str], fault: str = "") -> Ran:
+    def _run(self, words: Sequence[str], fault: str = "", match: str = "") -> Ran:
         """The command in a process of its own, forked from this one."""
         out, err = self.ground.folder / "out", self.ground.folder / "err"
         sys.stdout.flush()
         pid = os.fork()
         if not pid:
-            _become([*words, "--catalog", str(self.catalog)], out, err, self.catalog.parent, fault)
+            _become([*words, "--catalog", str(self.catalog)], out, err, self.catalog.parent, fault, match)
         code = _waited(pid)
         return Ran(code, out.read_text("utf-8", "replace"), err.read_text("utf-8", "replace"))
 
@@ -255,7 +259,7 @@ def _said(catalog: Path) -> dict[str, list[str]]:
     return found
 
 
-def _become(words: list[str], out: Path, err: Path, folder: Path, fault: str) -> None:
+def _become(words: list[str], out: Path, err: Path, folder: Path, fault: str, match: str) -> None:
     """Be the command; never returns."""
     code = 70
     try:
@@ -267,7 +271,7 @@ def _become(words: list[str], out: Path, err: Path, folder: Path, fault: str) ->
         sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
         sys.argv = ["search", *words]
         if fault:
-            shim.configure(folder, fail=[fault])
+            shim.configure(folder, fail=[fault], match=match)
         from cli import main
 
         main(words, prog_name="search")
