@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from retrieval.types import Failure
+
+if TYPE_CHECKING:
+    from indexer.changes import Changes
+    from indexer.embed import Counts
+    from indexer.texts import TextCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +47,50 @@ class IndexReport:
         figures = asdict(self)
         apart = ("failures", "texts", "read", "held")
         return {name: value for name, value in figures.items() if name not in apart}
+
+
+def made_report(
+    started: float,
+    encoder: str | None,
+    *,
+    counts: Counts | None = None,
+    words: TextCounts | None = None,
+    planned: Changes | None = None,
+    failures: tuple[Failure, ...] = (),
+    interrupted: bool = False,
+    held: int = 0,
+) -> IndexReport:
+    """The report of a run that did something (`counts`), or that only planned it."""
+    seconds = time.monotonic() - started
+    figures = {"added": 0, "updated": 0, "unchanged": 0, "moved": 0, "missing": 0, "failed": 0}
+    rate = 0.0
+    if planned is not None:
+        figures.update(
+            added=len(planned.new),
+            updated=len(planned.changed),
+            unchanged=planned.unchanged + len(planned.returned),
+            missing=len(planned.gone),
+            failed=len(planned.known_bad),
+        )
+    if counts is not None:
+        interrupted = counts.interrupted
+        rate = counts.encoded / counts.seconds if counts.seconds else 0.0
+        figures.update(
+            added=counts.added,
+            updated=counts.updated,
+            unchanged=counts.unchanged,
+            moved=counts.moved,
+            missing=counts.missing,
+            failed=counts.failed,
+        )
+    return IndexReport(
+        **figures,
+        seconds=round(seconds, 3),
+        images_per_second=round(rate, 2),
+        encoder=encoder,
+        interrupted=interrupted,
+        failures=failures,
+        texts=words.texts if words else 0,
+        read=words.read if words else 0,
+        held=held,
+    )

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from indexer.changes import Changes, compare
 from indexer.missing import Guard, guard
-from indexer.report import IndexReport
+from indexer.model import chosen_model, load_model
+from indexer.report import IndexReport, made_report
 from indexer.roots import present, walk
 from indexer.scan import Scan, left_out
-from retrieval import config, registry
 from retrieval.config import Location
 from retrieval.db import reads
 from retrieval.db.onlooker import Onlooker
@@ -23,8 +23,6 @@ from retrieval.db.reader import Reader, holds_something, open_reader
 from retrieval.errors import (
     CatalogError,
     CatalogNotFound,
-    EncoderMismatch,
-    ModelError,
     RetrievalError,
     SchemaOutdated,
 )
@@ -33,8 +31,7 @@ from retrieval.stores import cache
 from retrieval.types import Failure, under
 
 if TYPE_CHECKING:
-    from indexer.embed import Counts
-    from indexer.texts import SidecarChanges, TextCounts
+    from indexer.texts import SidecarChanges
     from retrieval.catalog import Catalog
     from retrieval.db.queries import Writer
     from retrieval.db.reads import EncoderInfo
@@ -168,11 +165,11 @@ def _run(
             raise CatalogError("There is nothing to index yet. Name a folder: search index PATH")
         roots = present(roots, reader, tell, named=wishes.named)
         known = reads.encoders(reader) if reader else []
-        spec, target = _target(known, given, tell)
+        spec, target = chosen_model(known, given, tell)
         found, roots = walk(roots, exclude, reader, tell, halt, named=wishes.named)
         listed += found.folders
         if halt():
-            return _report(started, target.key if target else None, interrupted=True)
+            return made_report(started, target.key if target else None, interrupted=True)
         changes = _compare(found, roots, reader, retry=retry, exclude=exclude)
         beside = _beside(found, roots, reader, exclude)
         watched = Guard()
@@ -203,7 +200,7 @@ def _run(
         if not (dry_run or fresh):
             _refresh(location)
         key = target.key if target else None
-        return _report(started, key, planned=changes, failures=failures, held=watched.held)
+        return made_report(started, key, planned=changes, failures=failures, held=watched.held)
 
     from indexer.embed import embed
     from indexer.means import means_for
@@ -211,7 +208,7 @@ def _run(
     from retrieval.db.queries import Writer
     from retrieval.models import remember_speed
 
-    spec, encoder = _load(spec, wishes, target, tell)
+    spec, encoder = load_model(spec, wishes, target, tell)
     means = means_for(encoder, workers=wishes.workers, memory=wishes.memory)
     _log.info(
         "model chosen",
@@ -265,7 +262,7 @@ def _run(
         _refresh(location)
     with contextlib.closing(open_reader(location)) as reader:
         failures = _failures(reader, roots)
-    return _report(started, encoder.id, counts=counts, words=words, failures=failures, held=watched.held)
+    return made_report(started, encoder.id, counts=counts, words=words, failures=failures, held=watched.held)
 
 
 def _hold(watched: Guard, changes: Changes, beside: SidecarChanges | None, tell: Progress) -> None:
@@ -332,28 +329,6 @@ def _open(location: Location, *, upgrade: bool) -> Reader | None:
         return open_reader(location)
 
 
-def _target(
-    known: Sequence[EncoderInfo], given: str | Encoder | None, tell: Progress
-) -> tuple[str, EncoderInfo | None]:
-    """The model to embed with, and what the catalog knows of it; None until it was loaded once."""
-    active = next((info for info in known if info.active), None)
-    if given is None and active is not None:
-        return active.spec, active
-    if given is not None and not isinstance(given, str):
-        spec = str(getattr(given, "spec", given.id))
-        return spec, next((info for info in known if info.key == given.id), None)
-    from retrieval.models import resolve
-
-    spec, why = resolve(given or config.default_model())
-    if spec != given:
-        tell("note", {"text": why})
-    if not any(info.spec == spec for info in known):
-        return spec, None
-    # The same name may stand for other weights by now: what it is, only the model itself can say.
-    key = registry.load_encoder(spec).id
-    return spec, next((info for info in known if info.key == key), None)
-
-
 def _compare(
     found: Scan, roots: Sequence[bytes], reader: Reader | None, *, retry: bool, exclude: Sequence[str]
 ) -> Changes:
@@ -374,77 +349,3 @@ def _beside(
     from indexer.texts import compare_sidecars
 
     return compare_sidecars(found, roots, reader, left_out=left_out(roots, exclude))
-
-
-def _load(spec: str, wishes: Wishes, target: EncoderInfo | None, tell: Progress) -> tuple[str, Encoder]:
-    """The encoder, and the spec it goes by: where `auto` chose what cannot be had, the built-in one."""
-    given = wishes.model
-    if given is not None and not isinstance(given, str):
-        return spec, given
-    from indexer.export import encoder_for_indexing
-    from retrieval.models import AUTO
-
-    load = wishes.load or encoder_for_indexing
-    try:
-        encoder = load(spec, tell)
-    except ModelError as error:
-        if target is not None or (given or config.default_model()).lower() != AUTO:
-            raise
-        tell("note", {"text": f"{error} Going on with the built-in {config.STARTER_MODEL}."})
-        spec = config.STARTER_MODEL
-        encoder = load(spec, tell)
-    note = getattr(encoder, "note", None)
-    if note:
-        tell("note", {"text": str(note)})
-    if given is None and target is not None and encoder.id != target.key:
-        raise EncoderMismatch(
-            f"The catalog's vectors are of {target.key}, but '{spec}' is now {encoder.id}. "
-            f"Embed all pictures anew: search index --model {spec}"
-        )
-    return spec, encoder
-
-
-def _report(
-    started: float,
-    encoder: str | None,
-    *,
-    counts: Counts | None = None,
-    words: TextCounts | None = None,
-    planned: Changes | None = None,
-    failures: tuple[Failure, ...] = (),
-    interrupted: bool = False,
-    held: int = 0,
-) -> IndexReport:
-    seconds = time.monotonic() - started
-    figures = {"added": 0, "updated": 0, "unchanged": 0, "moved": 0, "missing": 0, "failed": 0}
-    rate = 0.0
-    if planned is not None:
-        figures.update(
-            added=len(planned.new),
-            updated=len(planned.changed),
-            unchanged=planned.unchanged + len(planned.returned),
-            missing=len(planned.gone),
-            failed=len(planned.known_bad),
-        )
-    if counts is not None:
-        interrupted = counts.interrupted
-        rate = counts.encoded / counts.seconds if counts.seconds else 0.0
-        figures.update(
-            added=counts.added,
-            updated=counts.updated,
-            unchanged=counts.unchanged,
-            moved=counts.moved,
-            missing=counts.missing,
-            failed=counts.failed,
-        )
-    return IndexReport(
-        **figures,
-        seconds=round(seconds, 3),
-        images_per_second=round(rate, 2),
-        encoder=encoder,
-        interrupted=interrupted,
-        failures=failures,
-        texts=words.texts if words else 0,
-        read=words.read if words else 0,
-        held=held,
-    )

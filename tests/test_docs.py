@@ -407,3 +407,27 @@ def test_code_blocks_are_found_unless_marked() -> None:
     assert [code for _, code in blocks] == ["a = 1\n", "e = 5\n\nf = 6\n"]
     lines = text.splitlines()
     assert [lines[before] for before, _ in blocks] == ["a = 1", "e = 5"]
+
+
+def named_tests(page: str) -> set[str]:
+    """The tests, and the files of tests, that a page names."""
+    text = (ROOT / page).read_text("utf-8")
+    return set(re.findall(r"\b(test_[a-z0-9_]+)\b", text)) | set(re.findall(r"\btests/[a-z_]+\.py\b", text))
+
+
+@pytest.mark.parametrize("page", ["docs/reliability.md", "docs/architecture.md", "SECURITY.md"])
+def test_every_test_that_a_promise_names_is_there(page: str) -> None:
+    files = sorted((ROOT / "tests").rglob("*.py"))
+    there = {str(file.relative_to(ROOT)) for file in files} | {file.stem for file in files}
+    for file in files:
+        there.update(re.findall(r"^ *def (test_\w+)", file.read_text("utf-8"), flags=re.MULTILINE))
+    assert named_tests(page) - there == set()
+    assert len(named_tests(page)) > 10
+
+
+def test_every_fault_of_the_matrix_belongs_to_a_promise() -> None:
+    from tests.torture.__main__ import FAULTS
+
+    page = (ROOT / "docs/reliability.md").read_text("utf-8")
+    named = set(" ".join(re.findall(r"python -m tests\.torture ([a-z ]+)`", page)).split())
+    assert {fault.name for fault in FAULTS} == named

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from indexer.changes import _Spans, compare
+from indexer.changes import Spans, compare
 from indexer.found import FoundFile, FoundFiles, SeenFiles
 from indexer.scan import Scan, scan
 from retrieval.config import Location
@@ -115,7 +115,7 @@ def test_found_files_keep_together_what_belongs_together(
 
 @given(spans=st.lists(st.tuples(PATHS, PATHS).map(lambda pair: (min(pair), max(pair)))), path=PATHS)
 def test_joined_spans_hold_what_any_of_them_holds(spans: list[tuple[bytes, bytes]], path: bytes) -> None:
-    assert _Spans(spans).hold(path) == any(low <= path < high for low, high in spans)
+    assert Spans(spans).hold(path) == any(low <= path < high for low, high in spans)
 
 
 def test_files_that_were_seen_are_known_by_device_and_inode() -> None:

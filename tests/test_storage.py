@@ -211,14 +211,14 @@ def test_a_batch_that_was_refused_is_not_tried_again(
 def test_a_run_that_was_overtaken_plans_anew(
     tmp_path: Path, photos: Path, index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load = running._load
+    load = running.load_model
 
     def late(*what: Any) -> Any:
         monkeypatch.undo()
         assert index(photos).added == 6
         return load(*what)
 
-    monkeypatch.setattr(running, "_load", late)
+    monkeypatch.setattr(running, "load_model", late)
     report = index(photos)
     assert (report.added, report.unchanged) == (0, 6)
     assert len(paths(tmp_path / "catalog")) == 6
@@ -227,7 +227,7 @@ def test_a_run_that_was_overtaken_plans_anew(
 def test_a_run_that_was_overtaken_sees_what_went(
     catalog: Path, photos: Path, index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load = running._load
+    load = running.load_model
     shutil.copy(photos / "red.png", photos / "copy.png")  # which is made of a row that goes meanwhile
 
     def late(*what: Any) -> Any:
@@ -236,7 +236,7 @@ def test_a_run_that_was_overtaken_sees_what_went(
             opened.forget(photos / "red.png")
         return load(*what)
 
-    monkeypatch.setattr(running, "_load", late)
+    monkeypatch.setattr(running, "load_model", late)
     report = index(photos)
     assert (report.added, report.failed) == (2, 0)
     assert len(paths(catalog)) == 7

@@ -248,20 +248,22 @@ draw(folder / "photos" / "here.png", "red")
 def mount(): subprocess.run(["mount", "-t", "tmpfs", "none", card], check=True)
 watch.QUIET = 0.25
 watched = Watched(folder / "catalog", folder / "photos")
-assert watched.ready().added == 1
-mount()  # of which there is no event
-subprocess.run(["cp", folder / "photos" / "here.png", card / "copy.png"], check=True)
-draw(card / "there.png", "blue")
-assert sum_until(watched, "added", 2) == 2
-subprocess.run(["umount", card], check=True)
-assert sum_until(watched, "missing", 2) == 2  # two pictures of a folder made just now
-mount()
-draw(card / "other.png", "green")
-assert watched.report().added == 1
-draw(card / "more.png", "yellow")
-assert watched.report().added == 1
-watched.end()
-print("followed")
+try:
+    assert watched.ready().added == 1
+    mount()  # of which there is no event
+    subprocess.run(["cp", folder / "photos" / "here.png", card / "copy.png"], check=True)
+    draw(card / "there.png", "blue")
+    assert sum_until(watched, "added", 2) == 2
+    subprocess.run(["umount", card], check=True)
+    assert sum_until(watched, "missing", 2) == 2  # two pictures of a folder made just now
+    mount()
+    draw(card / "other.png", "green")
+    assert watched.report().added == 1
+    draw(card / "more.png", "yellow")
+    assert watched.report().added == 1
+    print("followed")
+finally:
+    watched.end()
 """
 
 
