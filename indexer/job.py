@@ -1,7 +1,7 @@
 """An indexing run, or the making of the map, in a process of its own, for servers: `python -m indexer.job`.
 
 What to do comes as one JSON object on standard input, so that no address with a password is
-in the list of processes; how it goes is told as JSON lines on standard output. SIGINT ends
+in the list of processes; how it goes is told as JSON lines on standard output. SIGTERM ends
 it in order, and so does the end of whoever reads.
 """
 
@@ -19,11 +19,14 @@ from indexer import index_folder
 from indexer.stopping import StopSignals
 from retrieval import Catalog
 from retrieval.errors import RetrievalError
+from retrieval.journal import Log
+from retrieval.journal.keeping import keep_by, show_warnings
 
 if TYPE_CHECKING:
     from indexer import IndexReport
     from retrieval.atlas import MapReport
 
+_log = Log("indexer.job")  # run as a program, its own name is another
 OFTEN = 0.1
 """Seconds between two lines that only say how far it is."""
 MAP_WAITS = 5
@@ -64,11 +67,20 @@ class _Teller:
 def main() -> int:
     asked = json.loads(sys.stdin.readline())
     teller = _Teller()
+    show_warnings(sys.stderr)
     try:
+        keep_by(asked.get("log"))
         with StopSignals() as stop:
             report = _done(asked, teller, lambda: stop.is_set() or teller.unread)
     except RetrievalError as error:
         teller.line({"step": "error", "message": str(error)})
+        return 1
+    except Exception as error:
+        # Not in its own words, which may be those of a file or of whoever asked.
+        _log.failure(error, "job failed unexpectedly", kind=asked.get("kind"))
+        name = type(error).__name__
+        message = f"This went wrong in a way that is no fault of yours ({name}). The server's log says where."
+        teller.line({"step": "error", "message": message})
         return 1
     else:
         teller.line({"step": "report", "report": report.as_dict()})

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 LEAST_BITS = 128
 """Of a token: what can be had with fewer could be guessed."""
-LEAST_DIFFERENT = 8
-"""Characters of a token: one that repeats a few was not drawn by chance."""
 TOKEN_HELP = 'python -c "import secrets; print(secrets.token_urlsafe())"'
 FOREIGN = ("cross-site", "same-site")
 
@@ -186,8 +184,6 @@ def check_access(host: str, token: str | None, *, given_as: str) -> None:
 
 def most_bits(token: str) -> float:
     """How many bits a token can have, had it been drawn by chance from the kinds of characters in it."""
-    if len(set(token)) < LEAST_DIFFERENT:
-        return 0.0
     if set(token.lower()) <= set("0123456789abcdef"):
         kinds = 10 if token.isdigit() else 16
     elif not (token.islower() or token.isupper()):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 from dataclasses import asdict, dataclass, replace
@@ -10,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retrieval.config import Location, digest
-from retrieval.errors import CatalogError, CatalogNotFound, QueryError
+from retrieval.errors import CatalogError, CatalogNotFound, CatalogUnwritable, QueryError
+from retrieval.flushing import flush_file
 from retrieval.journal import Log
 
 if TYPE_CHECKING:
@@ -47,24 +47,39 @@ def backup(
     newest so many of this catalog. A file that is there is never replaced. Nothing is called a
     backup that was not read to its end.
     """
-    from retrieval.db.checked import CopyDamaged, check_copy, counts
-    from retrieval.db.copies import arriving, copy_pages, sync_file, writing_to
+    from retrieval.db.copies import NameTaken
 
     location = _of_a_file(catalog, "Back it up with the database's own tools: pg_dump")
-    target, folder = _path(file), None
-    if target.is_dir():
-        folder = target
-        target = _dated(folder, location)
-    elif keep is not None:
-        raise QueryError(f"Old backups are only cleared away in a folder, and {target} is none. Name one.")
+    target = _path(file)
     if not location.database.is_file():
         from retrieval.db.reader import not_found
 
         raise CatalogNotFound(not_found(location))
+    if not target.is_dir():
+        if keep is not None:
+            raise QueryError(
+                f"Old backups are only cleared away in a folder, and {target} is none. Name one."
+            )
+        return _backup(target, location)
+    while True:
+        try:
+            held = _backup(_dated(target, location), location)
+            break
+        except NameTaken:
+            continue  # by another backup of this very second
+    if keep is not None:
+        _clear(target, location, keep)
+    return held
+
+
+def _backup(target: Path, location: Location) -> Held:
+    from retrieval.db.checked import CopyDamaged, check_copy, counts
+    from retrieval.db.copies import arriving, copy_pages, writing_to
+
     with arriving(target, like=location.database) as part:
         expected = copy_pages(location.database, part, told=target, look=counts)
         with writing_to(target):
-            sync_file(part)
+            flush_file(part, from_disk=True)
         try:
             held = check_copy(part, told=target, expected=expected)
         except CopyDamaged as error:
@@ -72,8 +87,6 @@ def backup(
                 f"No backup was made, because what would be in it is not sound. {error} "
                 "See what can be mended in the catalog: search doctor"
             ) from error
-    if folder is not None and keep is not None:
-        _clear(folder, location, keep)
     _log.info("backed up", backup=str(target), images=held.images, bytes=held.bytes)
     return held
 
@@ -100,11 +113,11 @@ def restore(
     from retrieval.db.locking import acquire
     from retrieval.db.upgrading import renewed
 
-    location = _of_a_file(catalog, "Restore it with the database's own tools: pg_restore")
+    location = _of_a_file(catalog, "Restore it with the database's own tools: pg_restore").resolved()
     source = _path(file)
-    held = check_copy(source)
-    if location.database.exists() and os.path.samefile(source, location.database):
+    if source.exists() and location.database.exists() and os.path.samefile(source, location.database):
         raise CatalogError(f"{source} is the catalog's own database. Name a file that search backup made.")
+    held = check_copy(source)
     lock = acquire(location)
     try:
         with writing_to(location.database):
@@ -164,5 +177,10 @@ def _clear(folder: Path, location: Location, keep: int) -> None:
         if (match := named.fullmatch(one.name)) and one.is_file() and not one.is_symlink()
     )
     for _, _, old in found[: -max(1, keep)]:
-        with contextlib.suppress(FileNotFoundError):
-            old.unlink()
+        try:
+            old.unlink(missing_ok=True)
+        except OSError as error:
+            raise CatalogUnwritable(
+                f"The backup was made, but {old}, an older one, cannot be removed: "
+                f"{error.strerror or error}. Remove it yourself."
+            ) from error

@@ -105,6 +105,10 @@ class Location:
         folder = _platform_dir("cache") / "untrusted" / digest(str(self.database))
         return replace(self, folder=folder, untrusted=True)
 
+    def resolved(self) -> Location:
+        """The same, its database by the name that is no link: what takes its place has to have that one."""
+        return replace(self, database=Path(os.path.realpath(self.database)))
+
     @property
     def cache(self) -> Path:
         return self.folder / "cache"
@@ -128,7 +132,7 @@ class Location:
     def _beside(self, name: str) -> Path:
         if self.url is not None:
             return self.folder / name
-        database = Path(os.path.realpath(self.database))
+        database = self.resolved().database
         return database.with_name(name if database.name == DATABASE else f"{database.name}-{name}")
 
 

@@ -10,11 +10,13 @@ _CANNOT = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
 """What network file systems say that flush no folders."""
 
 
-def flush_file(path: Path) -> None:
-    """Wait until what was written to a file is on the disk."""
+def flush_file(path: Path, *, from_disk: bool = False) -> None:
+    """Wait until what was written to a file is on the disk; `from_disk`, it is also read from there again."""
     descriptor = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
     try:
         os.fsync(descriptor)
+        if from_disk and hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
     finally:
         os.close(descriptor)
 

@@ -102,13 +102,14 @@ def catalog(tmp_path: Path, photos: Path, index: Callable[..., IndexReport]) -> 
 
 @pytest.fixture
 def search() -> Callable[..., Result]:
-    """Run the command line in this process; errors that are no exits are raised."""
+    """Run the command line in this process; only `faults` lets a fault of the program pass for an answer."""
     from cli import main
 
-    def run(*arguments: object, **options: Any) -> Result:
+    def run(*arguments: object, faults: bool = False, **options: Any) -> Result:
         result = CliRunner().invoke(main, [str(argument) for argument in arguments], **options)
         if result.exception and not isinstance(result.exception, SystemExit):
             raise result.exception
+        assert faults or "no fault of yours" not in result.stderr, result.stderr
         return result
 
     return run

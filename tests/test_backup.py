@@ -195,6 +195,50 @@ def test_backups_in_a_folder_are_dated_and_only_the_newest_kept(
     assert Path(newest).name in left
 
 
+def test_two_backups_of_one_second_are_both_made(
+    catalog: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy, taken = copies.copy_pages, []
+
+    def overtaken(source: Path, part: Path, *, told: Path, **options: Any) -> Any:
+        if not taken:
+            taken.append(told)
+            told.write_text("of another backup")
+        return copy(source, part, told=told, **options)
+
+    monkeypatch.setattr(copies, "copy_pages", overtaken)
+    made = backup(tmp_path, catalog)
+    assert Path(made.file) not in taken
+    assert taken[0].read_text() == "of another backup"
+    assert check(made.file).images == 6
+
+
+@pytest.mark.parametrize("end", ["-wal", "-shm", "-journal"])
+def test_no_copy_is_taken_for_a_log_nor_gets_one(catalog: Path, tmp_path: Path, end: str) -> None:
+    before = sorted(catalog.iterdir())
+    with pytest.raises(CatalogError, match="Name another"):
+        backup(catalog / f"other.db{end}", catalog)
+    assert sorted(catalog.iterdir()) == before
+    (tmp_path / f"b.db{end}").write_bytes(b"of a database that was here")
+    with pytest.raises(CatalogError, match="would be taken for a part"):
+        backup(tmp_path / "b.db", catalog)
+    assert not (tmp_path / "b.db").exists()
+
+
+def test_copy_whose_name_cannot_be_flushed_is_taken_back(
+    catalog: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(_: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    folder = tmp_path / "copies"
+    folder.mkdir()
+    monkeypatch.setattr(copies, "flush_folder", failing)
+    with pytest.raises(CatalogUnwritable, match="Input/output error"):
+        copy_database(catalog / "catalog.db", folder / "copy.db")
+    assert list(folder.iterdir()) == []
+
+
 def test_backup_of_a_damaged_catalog_fails_loudly_and_leaves_nothing(
     catalog: Path, tmp_path: Path, search: Search
 ) -> None:
@@ -281,6 +325,23 @@ def test_restore_makes_a_catalog_where_there_is_none(catalog: Path, tmp_path: Pa
     done = restore(tmp_path / "b.db", tmp_path / "new")
     assert done.before is None
     assert names(tmp_path / "new") == names(catalog)
+
+
+def test_database_that_is_reached_by_a_link_is_restored_where_it_lies(catalog: Path, tmp_path: Path) -> None:
+    backup(tmp_path / "b.db", catalog)
+    there, found = tmp_path / "disk", names(catalog)
+    there.mkdir()
+    (catalog / "catalog.db").rename(there / "catalog.db")
+    (catalog / "catalog.db").symlink_to(there / "catalog.db")
+    with contextlib.closing(sqlite3.connect(there / "catalog.db")) as connection, connection:
+        connection.execute("DELETE FROM embeddings WHERE image_id > 3")
+    now = dump(there / "catalog.db")
+    done = restore(tmp_path / "b.db", catalog)
+    assert (catalog / "catalog.db").is_symlink()
+    assert dump(there / "catalog.db") == dump(tmp_path / "b.db")
+    assert names(catalog) == found
+    assert done.before is not None
+    assert dump(done.before) == now
 
 
 def test_no_stale_cache_is_believed_after_a_restore_and_new_indexing(

@@ -17,7 +17,9 @@ from click.testing import Result
 from indexer import IndexReport
 from retrieval import Catalog
 from retrieval.db import soundness
+from retrieval.db.reader import SqliteReader
 from retrieval.doctor import examine
+from retrieval.errors import CatalogBusy
 from retrieval.types import checksum
 from tests.conftest import draw, json_lines, python
 
@@ -256,6 +258,54 @@ def test_a_value_of_another_kind_is_found_and_its_row_dropped(
     assert examine(catalog, fix=True) == []
     with Catalog(catalog) as opened:
         assert opened.status().images == 6
+
+
+def test_a_text_that_is_none_is_found_and_its_row_dropped(
+    catalog: Path, photos: Path, index: Callable[..., IndexReport]
+) -> None:
+    with rows(catalog) as connection:
+        connection.execute("UPDATE images SET title = CAST(x'ff41' AS TEXT) WHERE id = 3")
+    assert kinds(catalog) == ["rows"]
+    examine(catalog, fix=True)
+    index(photos)
+    assert examine(catalog, fix=True) == []
+
+
+def test_examples_do_not_keep_vectors_of_a_model_that_was_given_up(catalog: Path, photos: Path) -> None:
+    with Catalog(catalog) as opened:
+        opened.concepts.add("rex", good=[photos / "red.png"])
+        with opened.state.writer() as writer:
+            with rows(catalog) as connection:
+                connection.execute("UPDATE encoders SET active = 0")
+                (encoder,) = connection.execute("SELECT id FROM encoders").fetchone()
+            writer.drop_encoders([encoder])
+    with rows(catalog) as connection:
+        kept = connection.execute("SELECT encoder_id, vector FROM concept_examples").fetchall()
+    assert kept == [(None, None)]
+    assert "vectors" not in kinds(catalog)
+
+
+def test_a_busy_database_is_not_taken_for_a_damaged_one(
+    catalog: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(*_: object) -> list[str]:
+        raise CatalogBusy("It is being written by another process.")
+
+    for part, name in ((SqliteReader, "check"), (soundness, "strange_values")):
+        with monkeypatch.context() as patch:
+            patch.setattr(part, name, busy)
+            with pytest.raises(CatalogBusy):
+                examine(catalog, fix=True)
+    assert not (catalog / "damaged").exists()
+
+
+def test_a_disk_that_damages_what_it_is_given_is_not_mended_for_ever(
+    catalog: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SqliteReader, "check", lambda _: ["row 1 is not what it was"])
+    found = examine(catalog, fix=True)
+    assert [finding.mended for finding in found] == [True, True, False]
+    assert len(list((catalog / "damaged").iterdir())) == 1
 
 
 def test_vectors_that_are_no_numbers_are_found(catalog: Path) -> None:

@@ -271,7 +271,11 @@ def test_vectors_of_another_model_stay_apart(made: Path, export: Path, tmp_path:
         connection.execute("UPDATE encoders SET key = 'toy/other-weights/1'")
         connection.execute("DELETE FROM embeddings WHERE image_id = 1")
     before = content(other)["embeddings"]
-    import_catalog(export, other)
+    done = import_catalog(export, other)
+    with Catalog(other) as opened:
+        unseen = opened.status()
+    assert done.waiting == 1, "of what the model in use has not seen, it is told"
+    assert unseen.images > len(before)
     with contextlib.closing(sqlite3.connect(other / "catalog.db")) as connection:
         rows = connection.execute("SELECT key, active FROM encoders ORDER BY id").fetchall()
         assert rows == [("toy/other-weights/1", 1), ("toy/colours/1", 0)]
@@ -297,7 +301,7 @@ def test_export_that_fails_leaves_nothing(
     where = tmp_path / "where"
     where.mkdir()
     with monkeypatch.context() as patch:
-        patch.setattr(exporting, "sync_file", full)
+        patch.setattr(exporting, "flush_file", full)
         with pytest.raises(CatalogUnwritable, match="No space left"):
             export_catalog(where / "e", rich)
     assert list(where.iterdir()) == []
@@ -308,21 +312,54 @@ def test_export_that_fails_leaves_nothing(
     assert list(where.iterdir()) == []
 
 
+def test_place_that_takes_no_export_is_named(
+    rich: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refusing(*_: object, **__: object) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.mkdtemp", refusing)
+    with pytest.raises(CatalogUnwritable, match=r"e cannot be written: Permission denied"):
+        export_catalog(tmp_path / "e", rich)
+
+
+def test_export_that_has_got_its_name_meanwhile_is_not_swept(
+    rich: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    glob = Path.glob
+
+    def late(self: Path, pattern: str) -> Any:
+        return [self / f"{exporting.PART}gone"] if pattern.startswith(exporting.PART) else glob(self, pattern)
+
+    monkeypatch.setattr(Path, "glob", late)
+    assert export_catalog(tmp_path / "e", rich).rows["images"] == 7
+
+
+def test_vectors_of_a_model_that_was_given_up_stay_behind(rich: Path, tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(rich / "catalog.db")) as connection, connection:
+        connection.execute("UPDATE concept_examples SET encoder_id = NULL, vector = zeroblob(64)")
+    assert examine(rich) == []
+    export_catalog(tmp_path / "e", rich)
+    import_catalog(tmp_path / "e", tmp_path / "new")
+    with contextlib.closing(sqlite3.connect(tmp_path / "new" / "catalog.db")) as connection:
+        assert set(connection.execute("SELECT vector FROM concept_examples")) == {(None,)}
+
+
 def test_import_that_is_killed_leaves_nothing_or_all(made: Path, export: Path, tmp_path: Path) -> None:
     index_folder(tmp_path / "other", made / "photos" / "trip", model="toy", workers=1)
     before = everything(tmp_path / "other")
     code = """
 import os, signal, sys
-from retrieval.db import merging
+from retrieval.db.landing import Landing
 from retrieval.exchange import import_catalog
-inserting, at = merging._Merging._insert, int(sys.argv[3])
+inserting, at = Landing.insert, int(sys.argv[3])
 def killing(self, *given, **more):
     global at
     at -= 1
     if not at:
         os.kill(os.getpid(), signal.SIGKILL)
     return inserting(self, *given, **more)
-merging._Merging._insert = killing
+Landing.insert = killing
 import_catalog(sys.argv[1], sys.argv[2])
 """
     command = [sys.executable, "-c", code, str(export), str(tmp_path / "other")]

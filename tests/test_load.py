@@ -207,8 +207,9 @@ def test_2000_queries_leave_no_descriptor_and_little_memory(served: tuple[int, i
     _many(port, 600)
     before = _held(pid)
     _many(port, 1400)
-    after = _held(pid)
-    assert after[0] <= before[0]
+    until = time.monotonic() + 5.0
+    while (after := _held(pid))[0] > before[0]:  # the server may not have seen yet that a client has gone
+        assert time.monotonic() < until, f"{after[0]} descriptors are open, and {before[0]} were before"
     assert after[1] - before[1] < 2 << 20
 
 

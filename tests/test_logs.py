@@ -215,18 +215,18 @@ def test_a_fault_of_the_program_is_one_sentence_and_its_places_are_in_the_log(
         raise KeyError("what was asked")
 
     monkeypatch.setattr(Catalog, "status", broken)
-    bare = search("status", "--catalog", catalog)
+    bare = search("status", "--catalog", catalog, faults=True)
     assert (bare.exit_code, bare.stdout) == (1, "")
     assert bare.stderr.count("\n") == 1
     assert "--verbose" in bare.stderr
-    kept = search("status", "--catalog", catalog, "--log-file", log)
+    kept = search("status", "--catalog", catalog, "--log-file", log, faults=True)
     assert (kept.exit_code, kept.stderr.count("\n"), str(log) in kept.stderr) == (1, 1, True)
     failed = next(line for line in lines(log) if line["level"] == "error")
     assert failed["fields"]["error"] == "KeyError"
     assert any("test_logs.py" in place and place.endswith("broken") for place in failed["fields"]["trace"])
     assert "what was asked" not in log.read_text("ascii")
     assert lines(log)[-1]["fields"]["exit"] == 1
-    told = search("status", "--catalog", catalog, "-v")
+    told = search("status", "--catalog", catalog, "-v", faults=True)
     assert "  at " in told.stderr
     assert "Traceback" not in told.stderr
 

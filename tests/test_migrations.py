@@ -285,7 +285,7 @@ def test_upgrade_without_room_for_its_backup_changes_nothing(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(copies, "sync_file", full)
+        patch.setattr(copies, "flush_file", full)
         with pytest.raises(CatalogUnwritable, match=r"backed up first.*No space left"):
             Catalog(first.folder)
     assert dump(first.database) == before

@@ -310,6 +310,25 @@ def test_the_damaged_file_is_kept_as_it_was(catalog: Path) -> None:
     assert kept.parent == catalog / rescue.FOLDER
 
 
+def test_a_database_that_is_reached_by_a_link_is_recovered_where_it_lies_with_its_log(
+    catalog: Path, tmp_path: Path
+) -> None:
+    there = tmp_path / "disk"
+    there.mkdir()
+    with opened(catalog / "catalog.db") as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.execute("INSERT INTO roots VALUES (99, x'2f61', 1.0)")
+        for end in ("", "-wal"):
+            shutil.copyfile(catalog / f"catalog.db{end}", there / f"catalog.db{end}")
+    (catalog / "catalog.db").unlink()
+    (catalog / "catalog.db").symlink_to(there / "catalog.db")
+    found, kept = rescue.rescue(Location.parse(catalog))
+    assert found is not None
+    assert (catalog / "catalog.db").is_symlink()
+    assert not (kept / "catalog.db").is_symlink()
+    assert (99, b"/a", 1.0) in rows(there / "catalog.db", "roots")
+
+
 @pytest.mark.parametrize("gone", [(), ("-wal",), ("-wal", "-shm")])
 def test_a_rescue_that_was_cut_short_is_finished(
     catalog: Path, monkeypatch: pytest.MonkeyPatch, gone: tuple[str, ...]

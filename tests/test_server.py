@@ -25,9 +25,10 @@ from retrieval import Catalog
 from retrieval.calls import Calls, Overloaded
 from retrieval.db.queries import Writer
 from retrieval.errors import CatalogBusy, CatalogError, QueryError
+from retrieval.journal.keeping import Keeping
 from retrieval.server import create_app
 from retrieval.server.events import formed
-from tests.conftest import draw
+from tests.conftest import draw, json_lines, python
 
 TOKEN = "a-token-of-enough-characters"
 API = "/api/v1"
@@ -851,9 +852,9 @@ def test_one_job_at_a_time_and_it_can_be_cancelled_with_its_progress_kept(
     waiting = (
         "import json, signal, sys\n"
         "sys.stdin.readline()\n"
-        "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])\n"
         "print(json.dumps({'step': 'advance', 'done': 3, 'total': 9, 'failed': 0}), flush=True)\n"
-        "signal.sigwait([signal.SIGINT])\n"
+        "signal.sigwait([signal.SIGTERM])\n"
         "report = dict.fromkeys(['added', 'updated', 'unchanged', 'moved', 'missing', 'failed'], 3)\n"
         "report |= {'seconds': 1, 'images_per_second': 3, 'encoder': None, 'interrupted': True}\n"
         "print(json.dumps({'step': 'report', 'report': report}))\n"
@@ -893,6 +894,45 @@ def test_a_job_that_fails_says_why(web: TestClient, catalog: Path, photos: Path)
         over = until_over(web, job["id"])
     assert over["state"] == "failed"
     assert "writ" in over["error"]
+
+
+def test_a_job_that_is_cancelled_while_it_starts_ends_without_a_word(
+    web: TestClient, capfd: pytest.CaptureFixture[str]
+) -> None:
+    job = web.post(f"{API}/jobs").json()["id"]
+    web.delete(f"{API}/jobs/{job}")
+    assert until_over(web, job)["state"] == "cancelled"
+    assert capfd.readouterr().err == ""
+
+
+def test_a_job_keeps_the_log_of_its_server(web: TestClient, photos: Path, tmp_path: Path) -> None:
+    log = tmp_path / "search.log"
+    keeping = Keeping(log, verbose=False, errors=None)
+    keeping.start()
+    try:
+        draw(photos / "new.png", "red", mark=7)
+        job = web.post(f"{API}/jobs", json={"paths": [str(photos)]}).json()["id"]
+        assert until_over(web, job)["state"] == "done"
+    finally:
+        keeping.stop()
+    lines = json_lines(log.read_text("ascii"))
+    assert [line["fields"]["added"] for line in lines if line["event"] == "batch committed"] == [1]
+    assert os.getpid() not in {line["pid"] for line in lines if line["logger"].startswith("indexer")}
+
+
+def test_a_fault_in_a_job_is_one_sentence_and_its_places_are_told(tmp_path: Path, photos: Path) -> None:
+    code = (
+        "import sys\nfrom indexer import job\n"
+        "def broken(*_, **__): raise KeyError('what was asked')\n"
+        "job.index_folder = broken\nsys.exit(job.main())"
+    )
+    asked = {"catalog": str(tmp_path / "c"), "paths": [str(photos)], "retry": False}
+    ran = python(code, input=json.dumps(asked) + "\n")
+    (told,) = json_lines(ran.stdout)
+    assert (ran.returncode, told["step"]) == (1, "error")
+    assert "no fault of yours (KeyError)" in told["message"]
+    assert "  at " in ran.stderr
+    assert ("what was asked" in ran.stderr, "Traceback" in ran.stderr) == (False, False)
 
 
 def test_only_folders_that_exist_are_indexed(reading: TestClient) -> None:

@@ -43,3 +43,9 @@ def import_(folder: Path, catalog: str | None, as_json: bool) -> None:
     click.echo(f"Came into {safe(done.catalog)}: {images}, {texts}, {tags} and {vectors}.")
     if done.known:
         click.echo(f"Pictures that were there already: {done.known}. They stay as they are.", err=True)
+    if done.waiting:
+        click.echo(
+            f"Pictures that the model in use has not seen yet, so that no query finds them: {done.waiting}. "
+            "Have it look: search index",
+            err=True,
+        )

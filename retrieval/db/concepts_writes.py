@@ -101,6 +101,12 @@ def keep_vectors(connection: Connection, image_ids: Sequence[int]) -> None:
                 )
 
 
+def forget_vectors(connection: Connection, encoder_id: int) -> None:
+    """Forget what a model made of examples, before it goes: of no model a vector says nothing."""
+    seen = ConceptExample.encoder_id == encoder_id
+    connection.execute(update(ConceptExample).where(seen).values(encoder_id=None, vector=None))
+
+
 def remove(writer: Writer, name: str) -> int:
     """Forget a concept; returns how many examples it had."""
     with writer.transaction() as connection:

@@ -58,9 +58,11 @@ def connect(location: Location) -> tuple[sqlite3.Connection, State | None]:
 
 
 def state_of(database: Path) -> State:
+    name = os.path.realpath(database)  # where SQLite has the log of one that is reached by a link
+
     def figures(ending: str) -> tuple[int, ...]:
         try:
-            found = os.stat(f"{database}{ending}")
+            found = os.stat(f"{name}{ending}")
         except FileNotFoundError:
             return ()
         return found.st_size, found.st_mtime_ns, found.st_ino, found.st_dev

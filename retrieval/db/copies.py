@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from retrieval.db.strangers import guard
 from retrieval.errors import CatalogBusy, CatalogError, CatalogNotFound, CatalogUnwritable
+from retrieval.flushing import flush_file, flush_folder
 
 T = TypeVar("T")
 
@@ -26,6 +27,10 @@ OLD_SECONDS = 3600.0
 LOGS = ("-wal", "-shm", "-journal")
 """What SQLite may put beside a database: changes that are not in it yet, and how to undo others."""
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL}
+
+
+class NameTaken(CatalogError):
+    """What is to have a name is not to replace what has it."""
 
 
 def copy_database(source: Path, target: Path) -> None:
@@ -42,6 +47,7 @@ def copy_database(source: Path, target: Path) -> None:
 @contextlib.contextmanager
 def arriving(target: Path, *, like: Path) -> Iterator[Path]:
     """A file to write to, readable by whom another one is; it gets its name once all went well."""
+    check_name(target)
     check_free(target)
     mode = _found(like).stat().st_mode & 0o777
     part = new_part(target.parent)
@@ -50,9 +56,13 @@ def arriving(target: Path, *, like: Path) -> Iterator[Path]:
             os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode | 0o600))
         yield part
         with writing_to(target):
-            sync_file(part)
+            flush_file(part)
             _place(part, target)
-            sync_folder(target.parent)
+            try:
+                flush_folder(target.parent)
+            except OSError:
+                target.unlink(missing_ok=True)
+                raise
     finally:
         remove_database(part)
 
@@ -70,7 +80,11 @@ def copy_pages(
             reading.execute("BEGIN")
             reading.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
             found = None if look is None else look(reading)
-        with writing_to(told), contextlib.closing(sqlite3.connect(part, isolation_level=None)) as writing:
+        with (
+            reading_from(source),  # of what is damaged, it is the original
+            writing_to(told),
+            contextlib.closing(sqlite3.connect(part, isolation_level=None)) as writing,
+        ):
             # Nobody sees the file before it is whole, and then it is synced as one.
             writing.execute("PRAGMA journal_mode=OFF")
             writing.execute("PRAGMA synchronous=OFF")
@@ -87,10 +101,24 @@ def copy_pages(
     return found
 
 
+def check_name(target: Path) -> None:
+    """Refuse a name that SQLite would take for the log of a database, or that has a log of another one."""
+    if target.name.endswith(LOGS):
+        raise CatalogError(
+            f"{target} has the name of what SQLite keeps beside a database. Name another file."
+        )
+    for end in LOGS:
+        log = target.with_name(target.name + end)
+        if os.path.lexists(log):
+            raise CatalogError(
+                f"{log} is there, and would be taken for a part of {target}. Name another file."
+            )
+
+
 def check_free(target: Path) -> None:
     """Refuse a place for a file where something is, or where no folder is."""
     if os.path.lexists(target):
-        raise CatalogError(f"{target} is there already, and is not replaced. Name another file.")
+        raise NameTaken(f"{target} is there already, and is not replaced. Name another file.")
     if not target.parent.is_dir():
         raise CatalogError(f"There is no folder {target.parent}. Make it: mkdir -p {target.parent}")
 
@@ -110,31 +138,6 @@ def remove_database(database: Path) -> None:
     """Remove a database file with what SQLite has put beside it."""
     for end in ("", *LOGS):
         database.with_name(database.name + end).unlink(missing_ok=True)
-
-
-def sync_file(path: Path) -> None:
-    """Wait until what was written to a file is on the disk; it is read from there from now on."""
-    descriptor = os.open(path, os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-        if hasattr(os, "posix_fadvise"):
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-    finally:
-        os.close(descriptor)
-
-
-def sync_folder(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk, where the system can do that."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems sync no folders
-            raise
-    finally:
-        os.close(descriptor)
 
 
 def _place(part: Path, target: Path) -> None:

@@ -19,7 +19,7 @@ NAMED_WITHIN = 1.0
 ASKED_EVERY = 0.01
 
 
-class Held:
+class Lock:
     """A lock that is held until it is released, or until the process ends in whatever way."""
 
     def __init__(self, lock: FileLock, note: Path) -> None:
@@ -33,7 +33,7 @@ class Held:
         self._lock.release()
 
 
-def acquire(location: Location, path: Path | None = None, *, doing: str = "writing to") -> Held:
+def acquire(location: Location, path: Path | None = None, *, doing: str = "writing to") -> Lock:
     """Take the catalog's write lock, or another one of its locks, or say who holds it."""
     path = path or location.lock
     note = path.with_suffix(".pid")
@@ -70,7 +70,7 @@ def acquire(location: Location, path: Path | None = None, *, doing: str = "writi
         ) from error
     except OSError as error:
         raise unwritable(f"The catalog folder {location.name} cannot be written", error) from error
-    return Held(lock, note)
+    return Lock(lock, note)
 
 
 def _holder(note: Path, *, any_number: bool) -> str | None:

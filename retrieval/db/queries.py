@@ -13,7 +13,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from retrieval.config import Location
-from retrieval.db.concepts_writes import keep_vectors
+from retrieval.db.concepts_writes import forget_vectors, keep_vectors
 from retrieval.db.descriptions_writes import copy_descriptions, drop_descriptions
 from retrieval.db.engine import LOG_BYTES, open_engine
 from retrieval.db.failures import refused
@@ -113,8 +113,12 @@ class Writer:
         """
         if self._engine.dialect.name != "sqlite" or self._location.url is not None:
             return
-        log = self._location.database.with_name(f"{self._location.database.name}-wal")
-        if not log.exists() or log.stat().st_size <= LOG_BYTES:
+        database = self._location.resolved().database
+        log = database.with_name(f"{database.name}-wal")
+        try:
+            if log.stat().st_size <= LOG_BYTES:
+                return
+        except OSError:  # none, or none that can be looked at
             return
         # All of it is committed and flushed where it is: nothing depends on this.
         with (
@@ -255,6 +259,7 @@ class Writer:
         with self.transaction() as connection:
             for encoder_id in encoder_ids:
                 connection.execute(delete(Embedding).where(Embedding.encoder_id == encoder_id))
+                forget_vectors(connection, encoder_id)
                 connection.execute(delete(Encoder).where(Encoder.id == encoder_id, ~Encoder.active))
 
     def drop_vectors(self, encoder_id: int, image_ids: Sequence[int]) -> None:

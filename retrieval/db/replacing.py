@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from retrieval.config import Location
-from retrieval.db.copies import LOGS, arriving, copy_database, sync_file, sync_folder, writing_to
+from retrieval.db.copies import LOGS, arriving, copy_database, writing_to
 from retrieval.db.upgrading import free_name
 from retrieval.errors import CatalogBusy, CatalogError, CatalogUnwritable
-from retrieval.flushing import make_folder
+from retrieval.flushing import flush_file, flush_folder, make_folder
 
 WAIT_SECONDS = 20.0
 """How long those who are reading the old database are waited for."""
@@ -29,14 +29,14 @@ def put_in_place(location: Location, part: Path) -> None:
     """
     place = location.database
     with writing_to(place), contextlib.ExitStack() as stack:
-        sync_file(part)
+        flush_file(part)
         if place.exists():
             stack.enter_context(_emptied(location))
         for end in LOGS:
             place.with_name(place.name + end).unlink(missing_ok=True)
-        sync_folder(place.parent)
+        flush_folder(place.parent)
         os.replace(part, place)
-        sync_folder(place.parent)
+        flush_folder(place.parent)
 
 
 def set_aside(location: Location) -> Path:
@@ -56,8 +56,8 @@ def set_aside(location: Location) -> Path:
                 with writing_to(aside):
                     beside = aside.with_name(aside.name + end)
                     shutil.copyfile(log, beside)
-                    sync_file(beside)
-        sync_folder(aside.parent)
+                    flush_file(beside)
+        flush_folder(aside.parent)
     return aside
 
 

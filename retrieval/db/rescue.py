@@ -21,12 +21,12 @@ from pathlib import Path
 from sqlalchemy.exc import DBAPIError
 
 from retrieval.config import Location
-from retrieval.db.copies import LOGS, sync_file, sync_folder
+from retrieval.db.copies import LOGS
 from retrieval.db.failures import refused
 from retrieval.db.locking import acquire
 from retrieval.db.recovery import Recovered, recover
 from retrieval.errors import CatalogUnwritable
-from retrieval.flushing import make_folder
+from retrieval.flushing import flush_file, flush_folder, make_folder
 
 FOLDER = "damaged"
 RECOVERED = "recovered.db"
@@ -39,6 +39,7 @@ def rescue(location: Location) -> tuple[Recovered | None, Path]:
 
     None is recovered anew where an earlier rescue only had to be finished.
     """
+    location = location.resolved()
     with _translated(location):
         lock = acquire(location)
         try:
@@ -50,12 +51,12 @@ def rescue(location: Location) -> tuple[Recovered | None, Path]:
             work = kept / "work"
             try:
                 found = recover(kept / location.database.name, work)
-                sync_file(work / "catalog.db")
+                flush_file(work / "catalog.db")
                 # The kept file may be the same one under a second name, and tell nothing of what comes.
                 (kept / NOTE).write_text(json.dumps(_stamps(location)))
-                sync_file(kept / NOTE)
+                flush_file(kept / NOTE)
                 (work / "catalog.db").rename(kept / RECOVERED)
-                sync_folder(kept)
+                flush_folder(kept)
             finally:
                 shutil.rmtree(work, ignore_errors=True)
             _swap(location, kept)
@@ -69,6 +70,7 @@ def keep(location: Location, *, copies: bool = False) -> Path:
 
     Without, it may be the same file under a second name. To be called with the write lock held.
     """
+    location = location.resolved()
     kept = _folder(location)
     for end in ("", "-wal"):
         file = location.database.with_name(location.database.name + end)
@@ -81,9 +83,9 @@ def keep(location: Location, *, copies: bool = False) -> Path:
                     os.link(file, target)
             except OSError:
                 shutil.copy2(file, target)
-            sync_file(target)
-    sync_folder(kept)
-    sync_folder(kept.parent)
+            flush_file(target)
+    flush_folder(kept)
+    flush_folder(kept.parent)
     return kept
 
 
@@ -131,11 +133,11 @@ def _swap(location: Location, kept: Path) -> None:
     # The log first: one that stayed would be taken for a log of the new file.
     for end in LOGS:
         location.database.with_name(location.database.name + end).unlink(missing_ok=True)
-    sync_folder(location.database.parent)
+    flush_folder(location.database.parent)
     (kept / RECOVERED).replace(location.database)
-    sync_folder(location.database.parent)
+    flush_folder(location.database.parent)
     (kept / NOTE).unlink(missing_ok=True)
-    sync_folder(kept)
+    flush_folder(kept)
 
 
 @contextlib.contextmanager

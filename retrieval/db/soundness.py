@@ -55,7 +55,10 @@ def broken_examples(reader: Reader) -> list[int]:
     import numpy as np
 
     dims = {info.id: info.dim for info in reads.encoders(reader)}
-    rows = reader.stream("SELECT id, encoder_id, vector FROM concept_examples WHERE vector IS NOT NULL")
+    rows = reader.stream(
+        "SELECT id, encoder_id, vector FROM concept_examples "
+        "WHERE vector IS NOT NULL AND encoder_id IS NOT NULL"  # without its model it is never used
+    )
     return [
         int(example)
         for example, encoder_id, vector in rows
@@ -86,7 +89,8 @@ def right_active(reader: Reader) -> int | None:
 def strange_values(reader: Reader) -> dict[str, list[int]]:
     """By table, the rows that hold a value of another kind than their column, which only damage brings.
 
-    SQLite keeps any value in any column, so that a flipped bit may make a text of a number.
+    SQLite keeps any value in any column, so that a flipped bit may make a text of a number, or what is
+    no text at all of a text.
     """
     found: dict[str, list[int]] = {}
     if reader.dialect != "sqlite":
@@ -98,9 +102,25 @@ def strange_values(reader: Reader) -> dict[str, list[int]]:
             f"typeof({column}) NOT IN ({', '.join(map(repr, kinds))})"
             for column, kinds in KINDS[table].items()
         )
-        for (row_id,) in reader.stream(f"SELECT rowid FROM {table} WHERE {wrong}"):
-            found.setdefault(str(table), []).append(int(row_id))
+        strange = {int(row_id) for (row_id,) in reader.stream(f"SELECT rowid FROM {table} WHERE {wrong}")}
+        texts = [column for column, kinds in KINDS[table].items() if kinds[0] == "text"]
+        if texts:
+            # As bytes: SQLite keeps any in a text, and whoever reads one that is not UTF-8 stumbles.
+            columns = ", ".join(f"CAST({column} AS BLOB)" for column in texts)
+            for row_id, *values in reader.stream(f"SELECT rowid, {columns} FROM {table}"):
+                if not all(value is None or _is_text(value) for value in values):
+                    strange.add(int(row_id))
+        if strange:
+            found[str(table)] = sorted(strange)
     return found
+
+
+def _is_text(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _kinds(columns: str) -> dict[str, tuple[str, ...]]:

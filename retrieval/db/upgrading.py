@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import re
 import time
@@ -120,7 +121,8 @@ def _set_aside(location: Location) -> Path:
         if (found := _BEFORE.fullmatch(one.name))
     )
     for _, _, old in kept[:-KEPT]:
-        old.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # one too many is no reason not to upgrade
+            old.unlink()
     return backup
 
 

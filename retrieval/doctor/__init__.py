@@ -47,6 +47,8 @@ def examine(location: str | os.PathLike[str] | Location | None = None, *, fix: b
             try:
                 found, damage = examine_rows(place, reader)
                 found += [*_models(reader), *_files(reader)]
+            except CatalogBusy:
+                raise
             except CatalogError as error:
                 problems = [_damage(str(error.__cause__ or error))]
     if problems:
@@ -77,6 +79,8 @@ def _outdated(place: Location, *, fix: bool) -> list[Finding]:
 def _database(reader: Reader) -> Iterator[Finding]:
     try:
         problems = reader.check()
+    except CatalogBusy:
+        raise
     except CatalogError as error:
         problems = [str(error.__cause__ or error)]
     yield from map(_damage, problems[:PROBLEMS])
@@ -108,7 +112,10 @@ def _damaged(place: Location, problems: list[Finding], *, fix: bool) -> list[Fin
         True,
         mended=True,
     )
-    return [*(finding.done() for finding in problems), said, *examine(place, fix=True)]
+    left = examine(place)
+    if all(finding.kind != "database" for finding in left):  # else the disk damages what it is given
+        left = examine(place, fix=True)
+    return [*(finding.done() for finding in problems), said, *left]
 
 
 def _of_index(detail: str) -> bool:

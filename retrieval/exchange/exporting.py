@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -13,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from retrieval.config import Location
 from retrieval.db import reads
-from retrieval.db.copies import OLD_SECONDS, sync_file, sync_folder
+from retrieval.db.copies import OLD_SECONDS, NameTaken, writing_to
 from retrieval.db.reader import HEAD, open_reader
-from retrieval.errors import CatalogError, CatalogUnwritable, SchemaOutdated
+from retrieval.errors import CatalogError, SchemaOutdated
 from retrieval.exchange.manifest import Entry, Manifest, Model, entry_of
 from retrieval.exchange.tables import TABLES, VECTORS, Column, Vectors
+from retrieval.flushing import flush_file, flush_folder
 from retrieval.types import checksum
 
 if TYPE_CHECKING:
@@ -48,32 +51,23 @@ def export_catalog(
     and whole, when this returns, and not there at all where it does not.
     """
     location, target = Location.parse(catalog), Path(os.path.abspath(os.path.expanduser(folder)))
-    if os.path.lexists(target) and not (target.is_dir() and not any(target.iterdir())):
-        raise CatalogError(f"{target} is there already, and is not replaced. Name another folder.")
     if not target.parent.is_dir():
         raise CatalogError(f"There is no folder {target.parent}. Make it: mkdir -p {target.parent}")
-    reader = _reader(location)
-    try:
+    with contextlib.closing(_reader(location)) as reader, writing_to(target):
+        if os.path.lexists(target) and (not target.is_dir() or any(target.iterdir())):
+            raise NameTaken(f"{target} is there already, and is not replaced. Name another folder.")
         _sweep(target.parent)
         part = Path(tempfile.mkdtemp(prefix=PART, dir=target.parent))
         try:
             with reader.snapshot():
                 manifest = _write(reader, part)
             for name in (*manifest.files, "manifest.json"):
-                sync_file(part / name)
-            sync_folder(part)
-            os.chmod(part, 0o700)
+                flush_file(part / name)
+            flush_folder(part)
             os.rename(part, target)
-            sync_folder(target.parent)
-        except OSError as error:
-            raise CatalogUnwritable(
-                f"{target} cannot be written: {error.strerror or error}. Nothing was left there; make room, "
-                "or name another place."
-            ) from error
+            flush_folder(target.parent)
         finally:
             shutil.rmtree(part, ignore_errors=True)
-    finally:
-        reader.close()
     rows = {name.rpartition(".")[0]: entry.rows for name, entry in manifest.files.items()}
     return Exported(str(target), rows, sum(entry.bytes for entry in manifest.files.values()))
 
@@ -144,5 +138,7 @@ def _write_vectors(reader: Reader, part: Path, kind: Vectors, info: EncoderInfo,
 def _sweep(folder: Path) -> None:
     """Remove what exports left that were killed long ago."""
     for left in folder.glob(f"{PART}*"):
-        if left.is_dir() and not left.is_symlink() and time.time() - left.stat().st_mtime > OLD_SECONDS:
-            shutil.rmtree(left, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):  # it has its name by now, or was swept away
+            found = left.lstat()
+            if stat.S_ISDIR(found.st_mode) and time.time() - found.st_mtime > OLD_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)

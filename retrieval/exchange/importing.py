@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from retrieval.config import Location
+from retrieval.db import reads
 from retrieval.db.reader import REVISIONS
 from retrieval.errors import CatalogError
 from retrieval.exchange.manifest import Manifest, Model, opened, refused, verified
@@ -35,9 +36,16 @@ class Imported:
     added: dict[str, int]
     known: int
     """Pictures that the catalog had already, by their content or their place."""
+    waiting: int
+    """Pictures that no query finds yet: the model in use here has not seen them."""
 
     def as_dict(self) -> dict[str, Any]:
-        return {"catalog": self.catalog, "known": self.known, "added": self.added}
+        return {
+            "catalog": self.catalog,
+            "known": self.known,
+            "waiting": self.waiting,
+            "added": self.added,
+        }
 
 
 def import_catalog(
@@ -71,7 +79,10 @@ def import_catalog(
                 if type(getattr(error.__cause__, "orig", error.__cause__)).__name__ != "IntegrityError":
                     raise
                 raise refused(source, "", "holds rows that cannot be in one catalog") from error
-    return Imported(location.name, added, known)
+    with contextlib.closing(open_reader(location)) as reader:
+        active = reads.active_encoder(reader)
+        waiting = 0 if active is None else reads.count_unembedded(reader, active.id)
+    return Imported(location.name, added, known, waiting)
 
 
 class Export:
@@ -117,8 +128,9 @@ class Export:
                     ids[name].add(row["id"])
                 if name == "encoders":
                     dims[row["id"]], keys[row["id"]] = row["dim"], row["key"]
-                vector = row.get("vector")
-                if vector is not None and len(vector) != 2 * dims.get(row["encoder_id"], 0):
+                vector, model = row.get("vector"), row.get("encoder_id")
+                # One whose model was given up is left behind.
+                if vector is not None and model is not None and len(vector) != 2 * dims.get(model, 0):
                     raise self._refused(name, "has a vector of another length than its model's")
         for model in self._manifest.vectors:
             if (dims.get(model.encoder_id), keys.get(model.encoder_id)) != (model.dim, model.encoder):

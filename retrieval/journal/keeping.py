@@ -11,7 +11,7 @@ import stat
 import sys
 import time
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, ClassVar, TextIO
 
 from retrieval.errors import RetrievalError
 from retrieval.journal import DEBUG, FACES, INFO, WARNING, Said, conceal, plain, printable, scrubbed, trace
@@ -35,6 +35,9 @@ class LogUnwritable(RetrievalError):
 class Keeping:
     """Where the journal goes now. At most one at a time; `stop` takes it down again."""
 
+    now: ClassVar[Keeping | None] = None
+    """The one of this process, where there is one."""
+
     def __init__(self, file: Path | None, *, verbose: bool, errors: TextIO | None) -> None:
         self.file = file
         self.verbose = verbose
@@ -55,13 +58,30 @@ class Keeping:
             logger.setLevel(DEBUG if self.verbose else INFO)
         for handler in self._handlers:
             logging.getLogger().addHandler(handler)
+        Keeping.now = self
 
     def stop(self) -> None:
+        Keeping.now = None
         for handler in self._handlers:
             logging.getLogger().removeHandler(handler)
             handler.close()
         for logger, level in self._levels:
             logger.setLevel(level)
+
+
+def terms() -> dict[str, Any] | None:
+    """What another process needs to keep the same log; None where none is kept."""
+    if Keeping.now is None:
+        return None
+    file = Keeping.now.file
+    return {"file": file and os.path.abspath(file.expanduser()), "verbose": Keeping.now.verbose}
+
+
+def keep_by(given: dict[str, Any] | None) -> None:
+    """Keep the log that another process has told of, until this one ends."""
+    if given is not None:
+        file = Path(given["file"]) if given["file"] else None
+        Keeping(file, verbose=bool(given["verbose"]), errors=sys.stderr).start()
 
 
 def show_warnings(errors: TextIO | None) -> None:

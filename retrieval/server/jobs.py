@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -18,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 
 import indexer
 from retrieval.errors import CatalogError, QueryError
+from retrieval.journal import keeping
 from retrieval.server.problems import JobRunning, NotHere
 from retrieval.types import path_fields
 
@@ -109,11 +109,9 @@ class Job:
             if self._cancelled or not self.running:
                 return  # a second signal would cut it off in the middle of a batch
             self._cancelled = True
+        # An interrupt would be told with a traceback where the process has only begun to start.
         with contextlib.suppress(ProcessLookupError):
-            if os.name == "posix":
-                self._process.send_signal(signal.SIGINT)
-            else:
-                self._process.terminate()
+            self._process.terminate()
 
     def wait(self, seconds: float) -> bool:
         return self._over.wait(seconds)
@@ -191,6 +189,7 @@ class Jobs:
                 "paths": folders,
                 "retry": retry,
                 "accept_missing": accept_missing,
+                "log": keeping.terms(),
             }
             threading.Thread(target=job.follow, args=(asked,), name="job", daemon=True).start()
             return job

@@ -44,6 +44,7 @@ IN_MEMORY = 64 << 20
 """Rows of so many bytes are held in memory while they are read; more of them go through a file."""
 
 _UNFIT = (CacheCorrupt, OSError, ValueError, LookupError, TypeError, ArithmeticError, RuntimeError)
+"""What reading files may raise that are not what their manifest says."""
 
 Newer = Callable[[int], Iterable[tuple[int, bytes, bytes, int, int]]]
 """Rows newer than a generation: image id, vector, second-stage bytes, checksum, generation."""
@@ -130,15 +131,7 @@ def _load(folder: Path, manifest: cache.Manifest, truth: Truth, *, write: bool) 
         from retrieval.stores.faiss import FaissStore
 
         return FaissStore.opened(flat, paths, manifest.files["index"], manifest.details["index"])
-    except (
-        CacheCorrupt,
-        OSError,
-        ValueError,
-        LookupError,
-        TypeError,
-        ArithmeticError,
-        RuntimeError,
-    ) as error:
+    except _UNFIT as error:
         log.warning("cache is made anew", cache=folder.name, error=error)
         return None
 

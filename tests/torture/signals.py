@@ -30,7 +30,10 @@ AT_ONCE = 1.0
 ORPHAN_SECONDS = 3.0
 MARK = "SEARCH_TORTURE_MARK"
 RUN = """
-import os, sys
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+for number in (signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)
 marker, before = sys.argv.pop(1), sys.argv.pop(1)
 from cli import SearchGroup, main
 ending = SearchGroup.ending
@@ -45,7 +48,8 @@ ending.begin, ending.leave = begun, left
 exec(before)
 sys.exit(main())
 """
-"""The real program; while it has the say over signals, there is a file."""
+"""The real program, as a terminal starts it and `nohup` does not; while it has the say over signals, there is a
+file."""
 IN_SQLITE = """
 import sqlite3
 from retrieval.catalog import Catalog
