@@ -37,10 +37,11 @@ Listed = tuple[bytes, int, int]
 
 
 class Events:
-    """The events of some folders. `ours` are paths that we write to ourselves, which tell nothing."""
+    """The events of some folders. `ours` are files and folders that we write ourselves: they tell nothing."""
 
     def __init__(self, ours: Sequence[bytes]) -> None:
-        self._ours = [os.fsdecode(path) for path in ours]
+        self._ours = frozenset(os.fsdecode(path) for path in ours)
+        self._inside = tuple(os.path.join(path, "") for path in self._ours)
         self._notify: RustNotify | None = None
         self._armed: set[Listed] = set()
         self._names: set[str] = set()
@@ -127,7 +128,7 @@ class Events:
         return os.path.splitext(name)[1].lower() in WANTED or os.path.isdir(path)
 
     def _is_ours(self, path: str) -> bool:
-        return path.startswith(tuple(self._ours))
+        return path in self._ours or path.startswith(self._inside)
 
 
 class _Asked:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from indexer.events import Anchors, Events, Listed
 from indexer.run import PathLike, Wishes, absolute, place, run
 from retrieval.db import reads
+from retrieval.db.copies import LOGS
 from retrieval.db.reader import open_reader
 from retrieval.errors import (
     CatalogBusy,
@@ -147,7 +148,8 @@ class _Watch:
         self._progress = progress or (lambda _step, _figures: None)
         self._told = told or (lambda _report: None)
         self._stopped = stopped or (lambda: False)
-        self.events = Events([os.fsencode(location.folder), os.fsencode(location.database)])
+        ours = (str(location.folder), *(f"{location.database}{suffix}" for suffix in ("", *LOGS)))
+        self.events = Events([os.fsencode(path) for path in ours])
         self._anchors = Anchors(named)
         self._listed: list[Listed] = []
         self._notes: set[str] = set()

@@ -1,4 +1,4 @@
-"""Reading whole files that people name."""
+"""Reading whole files: those that people name, and those of caches."""
 
 from __future__ import annotations
 

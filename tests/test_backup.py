@@ -198,7 +198,8 @@ def test_backups_in_a_folder_are_dated_and_only_the_newest_kept(
 def test_two_backups_of_one_second_are_both_made(
     catalog: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copy, taken = copies.copy_pages, []
+    copy = copies.copy_pages
+    taken: list[Path] = []
 
     def overtaken(source: Path, part: Path, *, told: Path, **options: Any) -> Any:
         if not taken:

@@ -300,3 +300,28 @@ def test_query_leaves_at_once_and_with_all_that_it_has_to_say(catalog: Path) -> 
     assert (done.returncode, last) == (0, "registered"), done.stderr
     assert hits
     assert all(json.loads(hit)["path"] for hit in hits)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ("forget", ""),
+        ("index", ""),
+        ("watch", ""),
+        ("backup", ""),
+        ("export", ""),
+        ("find", "red", "--in", ""),
+        ("status", "--catalog", ""),
+        ("status", "--log-file", ""),
+    ],
+)
+def test_an_empty_path_is_never_the_folder_at_hand(
+    search: Callable[..., Result], catalog: Path, monkeypatch: pytest.MonkeyPatch, asked: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(catalog.parent)
+    monkeypatch.setenv("SEARCH_CATALOG", str(catalog))
+    before = sorted(catalog.parent.iterdir())
+    result = search(*asked)
+    assert result.exit_code == 2
+    assert "a variable that is not set" in result.stderr
+    assert sorted(catalog.parent.iterdir()) == before

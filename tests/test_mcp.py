@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -740,6 +741,17 @@ def test_a_signal_ends_it_without_a_word(
         assert process.wait(PROMPT) == code
         assert process.stderr is not None
         assert process.stderr.read() == b""
+
+
+@pytest.mark.skipif(shutil.which("nohup") is None, reason="there is no nohup here")
+def test_the_end_of_a_terminal_is_ignored_where_nohup_asks_for_that(kept: Path, tmp_path: Path) -> None:
+    asked = message(2, "tools/call", name="library_status", arguments={})
+    with started(["nohup", *command(kept / "catalog")], tmp_path) as process:
+        assert ask(process, asked)["result"]["structuredContent"]["images"] == 6
+        process.send_signal(signal.SIGHUP)
+        assert ask(process, message(3, "tools/list"))["id"] == 3
+        process.communicate(timeout=PROMPT)
+    assert process.returncode == 0
 
 
 def test_lines_that_are_no_protocol_are_survived(kept: Path, tmp_path: Path) -> None:

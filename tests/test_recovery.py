@@ -318,6 +318,7 @@ def test_a_database_that_is_reached_by_a_link_is_recovered_where_it_lies_with_it
     with opened(catalog / "catalog.db") as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         connection.execute("INSERT INTO roots VALUES (99, x'2f61', 1.0)")
+        connection.commit()
         for end in ("", "-wal"):
             shutil.copyfile(catalog / f"catalog.db{end}", there / f"catalog.db{end}")
     (catalog / "catalog.db").unlink()

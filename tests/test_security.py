@@ -22,9 +22,11 @@ import pytest
 from click.testing import Result
 from PIL import Image
 
-from retrieval import Catalog
+from retrieval import Catalog, Filter
 from retrieval.access import check_access, most_bits
+from retrieval.config import Location
 from retrieval.db import strangers
+from retrieval.db.queries import Writer
 from retrieval.errors import CatalogError, ModelUnavailable, QueryError
 from retrieval.pictures import PictureGone
 from retrieval.registry import load_encoder
@@ -291,10 +293,12 @@ def test_a_strangers_damaged_database_is_refused(stranger: Path) -> None:
         Catalog(stranger, untrusted=True)
 
 
-def test_a_strangers_catalog_that_is_still_written_is_refused(stranger: Path) -> None:
+def test_a_log_that_is_none_adds_nothing_to_a_strangers_catalog(stranger: Path) -> None:
     (stranger / "catalog.db-wal").write_bytes(b"x" * 100)
-    with pytest.raises(CatalogError, match="search backup"):
-        Catalog(stranger, untrusted=True)
+    before = contents(stranger)
+    with Catalog(stranger, untrusted=True) as opened:
+        assert opened.status().images == 6
+    assert contents(stranger) == before
 
 
 @pytest.mark.parametrize(
@@ -518,3 +522,35 @@ def test_the_lock_pins_every_dependency_by_its_hash() -> None:
         assert pinned[name] in requirement.specifier, (
             f"{line}, but the lock has {pinned[name]}: sh scripts/lock"
         )
+
+
+def test_a_strangers_catalog_with_a_log_is_read_whole_and_not_touched(catalog: Path, tmp_path: Path) -> None:
+    with Catalog(catalog) as reading, reading.state.snapshot():  # so that the log stays
+        reading.tags.set(1, "boat")
+        assert (catalog / "catalog.db-wal").stat().st_size > 0
+        shutil.copytree(catalog, tmp_path / "theirs")
+    (tmp_path / "theirs" / "catalog.db-shm").unlink(missing_ok=True)
+    before = contents(tmp_path / "theirs")
+    with Catalog(tmp_path / "theirs", untrusted=True) as opened:
+        assert len(opened.search("a boat", where=Filter(tags=("boat",)), cutoff=False)) == 1
+    assert contents(tmp_path / "theirs") == before
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_strangers_catalog_is_never_mended(catalog: Path, search: Callable[..., Any], broken: bool) -> None:
+    if broken:
+        data = bytearray((catalog / "catalog.db").read_bytes())
+        data[4096 * 3 : 4096 * 4] = bytes(4096)
+        (catalog / "catalog.db").write_bytes(data)
+    before = contents(catalog)
+    result = search("doctor", "--fix", "--read-only", "--catalog", catalog)
+    assert result.exit_code == 1
+    assert "Leave out --fix, or --read-only" in result.stderr
+    assert contents(catalog) == before
+    with pytest.raises(CatalogError, match="reading only"):
+        Writer(Location.parse(catalog).of_a_stranger())
+    assert contents(catalog) == before
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

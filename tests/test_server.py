@@ -897,9 +897,25 @@ def test_a_job_that_fails_says_why(web: TestClient, catalog: Path, photos: Path)
 
 
 def test_a_job_that_is_cancelled_while_it_starts_ends_without_a_word(
-    web: TestClient, capfd: pytest.CaptureFixture[str]
+    web: TestClient, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    from retrieval.server import jobs
+
+    # A Python that has not come to what it will run, and so takes no signal yet.
+    starting = (
+        "import json, time\n"
+        "print(json.dumps({'step': 'advance', 'done': 1, 'total': 1}), flush=True)\n"
+        "time.sleep(60)"
+    )
+    real = jobs.subprocess.Popen
+
+    def popen(command: list[str], **options: Any) -> Any:
+        return real([command[0], "-c", starting], **options)
+
+    monkeypatch.setattr(jobs.subprocess, "Popen", popen)
     job = web.post(f"{API}/jobs").json()["id"]
+    while web.get(f"{API}/jobs/{job}").json()["done"] != 1:
+        time.sleep(0.01)
     web.delete(f"{API}/jobs/{job}")
     assert until_over(web, job)["state"] == "cancelled"
     assert capfd.readouterr().err == ""

@@ -20,7 +20,7 @@ from tests.torture import shim
 from tests.torture.__main__ import FAULTS, Fault
 from tests.torture.children import look
 from tests.torture.disk import Disk
-from tests.torture.ground import Ground, compare
+from tests.torture.ground import Ground, compare, same_answers
 from tests.torture.kills import stood
 from tests.torture.outcomes import Outcome, table
 
@@ -98,6 +98,22 @@ def test_other_order_of_answers_is_told(calm: tuple[Ground, Path, Path], tmp_pat
     outcome = Outcome("trial")
     compare(outcome, catalog, calm[2], when="then")
     assert outcome.wrong == ["then: other top ten than the undisturbed run"]
+
+
+@pytest.mark.parametrize(
+    ("found", "same"),
+    [
+        ({"a": 0.9, "b": 0.5, "c": 0.5}, True),
+        ({"b": 0.5, "d": 0.5, "a": 0.9}, True),  # as good as the one whose place it has
+        ({"a": 0.9, "b": 0.5}, False),
+        ({"d": 0.9, "b": 0.5, "c": 0.5}, False),
+        ({"a": 0.9, "b": 0.5, "d": 0.6}, False),
+        ({"a": 0.8, "b": 0.5, "c": 0.5}, False),
+        ({}, False),
+    ],
+)
+def test_answers_are_the_same_but_for_equal_scores_at_their_end(found: dict[str, float], same: bool) -> None:
+    assert same_answers(found, {"a": 0.9, "b": 0.5, "c": 0.5}) is same
 
 
 def test_picture_that_should_not_be_there_is_told(calm: tuple[Ground, Path, Path], tmp_path: Path) -> None:

@@ -425,6 +425,31 @@ def test_its_own_catalog_inside_the_folder_is_no_change(
     assert len(runs) <= 8
 
 
+def test_what_we_write_ourselves_tells_nothing(tmp_path: Path) -> None:
+    folder, database = tmp_path / "library", tmp_path / "catalog.db"
+    events = Events([os.fsencode(folder), os.fsencode(database)])
+    try:
+        events.arm([(os.fsencode(tmp_path), 1, 1)])
+        folder.mkdir()
+        database.touch()
+        assert (events.wait(0.5, lambda: False), events.noise) == (False, None)
+        (tmp_path / "catalog.db.png").touch()
+        assert events.wait(PATIENCE, lambda: False)
+    finally:
+        events.close()
+
+
+def test_a_folder_whose_name_begins_like_the_catalog_s_is_watched(
+    photos: Path, watching: Callable[..., Watched], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "NOISE", 3600.0)
+    (photos / "library-2").mkdir()
+    watched = watching(photos, place=photos / "library")
+    watched.ready()
+    draw(photos / "library-2" / "new.png", "cyan")
+    assert watched.report().added == 1
+
+
 def test_walks_take_a_small_share_of_the_time(
     photos: Path, watching: Callable[..., Watched], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ import click
 
 from retrieval.commands.options import (
     Number,
+    Place,
     echo_json,
     filter_options,
     json_option,
@@ -57,7 +58,7 @@ SECONDS = 120
 )  # fmt: skip
 @click.option("--trace", is_flag=True, help="Tell each step as it is done.")
 @click.option(
-    "--html", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path),
+    "--html", metavar="FILE", type=Place(dir_okay=False),
     help="Write a page with the answer, its pictures and where in them it is borne out.",
 )  # fmt: skip
 @json_option

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from retrieval.commands.options import catalog_option, echo_json, json_option, safe
+from retrieval.commands.options import Place, catalog_option, echo_json, json_option, safe
 
 if TYPE_CHECKING:
     from retrieval.db.checked import Held
 
 
 @click.command(short_help="Copy the catalog into one file, while it is in use.")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=Place())
 @catalog_option
 @click.option("--check", "only_check", is_flag=True, help="Only check FILE, a backup that was made before.")
 @click.option(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from retrieval.commands.options import catalog_option, echo_json, json_option, reading_options, safe
+from retrieval.commands.options import Place, catalog_option, echo_json, json_option, reading_options, safe
 
 if TYPE_CHECKING:
     from retrieval.concepts import Concept
@@ -45,9 +45,9 @@ def concepts() -> None:
 
 @concepts.command(cls=ManyNots)
 @click.argument("name")
-@click.argument("photos", nargs=-1, metavar="PHOTO...", type=click.Path(path_type=Path))
+@click.argument("photos", nargs=-1, metavar="PHOTO...", type=Place())
 @click.option(
-    "--not", "others", multiple=True, metavar="PHOTO...", type=click.Path(path_type=Path),
+    "--not", "others", multiple=True, metavar="PHOTO...", type=Place(),
     help="Pictures that do not show it: all up to the next option.",
 )  # fmt: skip
 @catalog_option
@@ -124,7 +124,7 @@ def show(name: str, catalog: str | None, no_server: bool, as_json: bool) -> None
 
 @concepts.command()
 @click.argument("name")
-@click.argument("photos", nargs=-1, metavar="[PHOTO]...", type=click.Path(path_type=Path))
+@click.argument("photos", nargs=-1, metavar="[PHOTO]...", type=Place())
 @catalog_option
 @json_option
 def remove(name: str, photos: tuple[Path, ...], catalog: str | None, as_json: bool) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from retrieval.commands.options import (
+    Place,
     echo_json,
     filter_options,
     json_option,
@@ -26,7 +27,7 @@ KINDS = ("same-file", "same-picture", "same-moment")
 
 
 @click.command(short_help="Find pictures that are the same, or nearly.")
-@click.argument("pictures", nargs=-1, metavar="[PATH]...", type=click.Path(path_type=Path))
+@click.argument("pictures", nargs=-1, metavar="[PATH]...", type=Place())
 @reading_options
 @click.option(
     "--kind", "kinds", multiple=True, type=click.Choice(KINDS), help="Only this answer; may be given again."
@@ -34,7 +35,7 @@ KINDS = ("same-file", "same-picture", "same-moment")
 @filter_options
 @json_option
 @click.option(
-    "--html", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path),
+    "--html", metavar="FILE", type=Place(dir_okay=False),
     help="Write a page that shows them side by side.",
 )  # fmt: skip
 @click.option("--not", "different", is_flag=True, help="The pictures named are not the same, each with each.")

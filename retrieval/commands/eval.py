@@ -7,14 +7,14 @@ from pathlib import Path
 
 import click
 
-from retrieval.commands.options import echo_json, json_option, reading_options, safe
+from retrieval.commands.options import Place, echo_json, json_option, reading_options, safe
 
 
 @click.command(name="eval", short_help="Measure how good hits and answers are, on your own data.")
-@click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
+@click.argument("file", metavar="FILE", type=Place())
 @reading_options
 @click.option(
-    "--images", metavar="DIR", type=click.Path(path_type=Path),
+    "--images", metavar="DIR", type=Place(),
     help="Where the names of pictures start from. Default: the folder of FILE.",
 )  # fmt: skip
 @click.option("--split", metavar="NAME", help="Of a Karpathy-style file: test (the default), val, all, ...")
@@ -25,7 +25,7 @@ from retrieval.commands.options import echo_json, json_option, reading_options, 
 @click.option("--limit-queries", type=click.IntRange(1), metavar="N", help="Ask only a sample of N queries.")
 @click.option("--answerer", metavar="NAME", help="Of a file of questions: what answers them.")
 @click.option(
-    "--plot", metavar="OUT", type=click.Path(dir_okay=False, path_type=Path),
+    "--plot", metavar="OUT", type=Place(dir_okay=False),
     help="Draw the figures into a .png, .svg or .pdf file.",
 )  # fmt: skip
 @json_option

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import click
 
-from retrieval.commands.options import echo_json, json_option, reading_options, safe
+from retrieval.commands.options import Place, echo_json, json_option, reading_options, safe
 
 
 @click.command(short_help="Show where in a picture a match comes from, and why.")
 @click.argument("query")
 @click.argument("image")
 @click.option(
-    "-o", "--output", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path),
+    "-o", "--output", metavar="FILE", type=Place(dir_okay=False),
     help="Draw it into this PNG.",
 )  # fmt: skip
 @reading_options

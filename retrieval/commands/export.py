@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from retrieval.commands.options import catalog_option, echo_json, json_option, safe
+from retrieval.commands.options import Place, catalog_option, echo_json, json_option, safe
 
 
 @click.command(short_help="Write the catalog as Parquet and npy files, for other programs.")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=Place())
 @catalog_option
 @json_option
 def export(folder: Path, catalog: str | None, as_json: bool) -> None:

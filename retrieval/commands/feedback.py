@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from retrieval.commands.options import catalog_option, echo_json, json_option, reading_options, safe
+from retrieval.commands.options import Place, catalog_option, echo_json, json_option, reading_options, safe
 
 if TYPE_CHECKING:
     from retrieval.feedback import Said
@@ -51,11 +51,11 @@ def feedback() -> None:
 @feedback.command(name=FeedbackGroup.default, options_metavar="--good IMG --bad IMG [OPTIONS]")
 @click.argument("query", nargs=-1, metavar="")
 @click.option(
-    "--good", multiple=True, metavar="IMG", type=click.Path(path_type=Path),
+    "--good", multiple=True, metavar="IMG", type=Place(),
     help="A right answer; may be given several times.",
 )  # fmt: skip
 @click.option(
-    "--bad", multiple=True, metavar="IMG", type=click.Path(path_type=Path),
+    "--bad", multiple=True, metavar="IMG", type=Place(),
     help="A wrong answer; may be given several times.",
 )  # fmt: skip
 @catalog_option

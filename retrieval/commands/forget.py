@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from retrieval.commands.options import catalog_option, echo_json, json_option
+from retrieval.commands.options import Place, catalog_option, echo_json, json_option
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=Place())
 @catalog_option
 @json_option
 def forget(paths: tuple[Path, ...], catalog: str | None, as_json: bool) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from retrieval.commands.options import (
+    Place,
     echo_json,
     filter_options,
     json_option,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 @filter_options
 @json_option
 @click.option(
-    "--html", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path),
+    "--html", metavar="FILE", type=Place(dir_okay=False),
     help="Write a page with the most typical pictures of each group.",
 )  # fmt: skip
 def groups(

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import click
 
-from retrieval.commands.options import Duration, catalog_option, echo_json, json_option, parse_bytes
+from retrieval.commands.options import Duration, Place, catalog_option, echo_json, json_option, parse_bytes
 
 
 @click.command()
-@click.argument("paths", nargs=-1, metavar="PATH...", type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, metavar="PATH...", type=Place())
 @catalog_option
 @click.option("--model", metavar="M", help="Embed with this model. See: search models")
 @click.option(

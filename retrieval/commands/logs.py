@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from retrieval.commands.options import Place
 from retrieval.journal import Log
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def log_options(*, hidden: bool) -> list[click.Parameter]:
             help="Tell on stderr what is done, and where it goes wrong. Fits every command.",
         ),
         click.Option(
-            [FILE], metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), envvar=VARIABLE,
+            [FILE], metavar="FILE", type=Place(dir_okay=False), envvar=VARIABLE,
             show_envvar=True, hidden=hidden, expose_value=False, callback=_file,
             help="Keep a log there, a JSON object a line. Fits every command.",
         ),

@@ -108,7 +108,9 @@ def _end_at_signals() -> dict[signal.Signals, Any]:
     A thread that waits for input, or a model at work, cannot be told to stop. Nothing is lost:
     what the catalog has committed stands.
     """
-    return {number: signal.signal(number, _end) for number in SIGNALS}
+    # What `nohup` or a shell has us ignore stays ignored.
+    heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    return {number: signal.signal(number, _end) for number in heard}
 
 
 def _end(number: int, _frame: object) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from retrieval.commands.options import echo_json, json_option, safe
+from retrieval.commands.options import Place, echo_json, json_option, safe
 
 
 @click.group(invoke_without_command=True, short_help="List the models that can be had, and which are here.")
@@ -38,11 +38,11 @@ def models(ctx: click.Context, as_json: bool) -> None:
 @models.command()
 @click.argument("name")
 @click.option(
-    "--photos", metavar="FOLDER", type=click.Path(path_type=Path),
+    "--photos", metavar="FOLDER", type=Place(),
     help="Measure an int8 model with pictures of this folder.",
 )  # fmt: skip
 @click.option(
-    "--eval", "questions", metavar="FILE", type=click.Path(path_type=Path),
+    "--eval", "questions", metavar="FILE", type=Place(),
     help="Measure it with an evaluation file, as search eval reads; --photos says where its pictures are.",
 )  # fmt: skip
 @click.option("--untested", is_flag=True, help="Take an int8 model as it comes, without measuring it.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -23,6 +24,18 @@ if TYPE_CHECKING:
     from retrieval.types import Hit, Hits
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Place(click.Path):
+    """A path that was really given: an empty one, of an unset variable, would be the folder at hand."""
+
+    def __init__(self, *, dir_okay: bool = True) -> None:
+        super().__init__(dir_okay=dir_okay, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not os.fspath(value):
+            self.fail("The path is empty. Is it a variable that is not set?", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 class Number(click.FloatRange):
@@ -60,10 +73,17 @@ def safe(text: str) -> str:
     return safe_name(text)
 
 
+def _catalog(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value == "":
+        raise click.BadParameter("It is empty. Is it a variable that is not set?", ctx, param)
+    return value
+
+
 def catalog_option(command: F) -> F:
     return click.option(
         "--catalog",
         metavar="C",
+        callback=_catalog,
         help="Catalog folder or database URL. Default: $SEARCH_CATALOG, else the user's data folder.",
     )(command)
 
@@ -124,7 +144,7 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(
         [
             click.option(
-                "--in", "folder", metavar="DIR", type=click.Path(path_type=Path),
+                "--in", "folder", metavar="DIR", type=Place(),
                 help="Only below this folder.",
             ),
             click.option("--after", metavar="DATE", help="Taken then or later: 2023, 2023-07 or 2023-07-15."),
@@ -268,7 +288,7 @@ def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option("-0", "--null", is_flag=True, help="With --paths: end each with NUL, not newline."),
             click.option("--preview", is_flag=True, help="Show the pictures in the terminal."),
             click.option(
-                "--html", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path),
+                "--html", metavar="FILE", type=Place(dir_okay=False),
                 help="Write a gallery that opens in a browser.",
             ),
             click.option("--explain", is_flag=True, help="Say what spoke for each hit."),

@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 
 from retrieval.commands.backup import held_line
-from retrieval.commands.options import catalog_option, echo_json, json_option, safe
+from retrieval.commands.options import Place, catalog_option, echo_json, json_option, safe
 
 
 @click.command(short_help="Make the catalog what it was when a backup was made.")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=Place())
 @catalog_option
 @json_option
 def restore(file: Path, catalog: str | None, as_json: bool) -> None:

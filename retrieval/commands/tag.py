@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from retrieval.commands.options import (
+    Place,
     catalog_option,
     echo_json,
     json_option,
@@ -130,7 +131,7 @@ def list_tags(outer: str | None, catalog: str | None, no_server: bool, as_json: 
 
 
 @tag.command()
-@click.argument("images", nargs=-1, required=True, metavar="IMAGE...", type=click.Path(path_type=Path))
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...", type=Place())
 @reading_options
 @json_option
 @click.pass_obj
@@ -159,7 +160,7 @@ def show(
 
 
 @tag.command("set")
-@click.argument("image", type=click.Path(path_type=Path))
+@click.argument("image", type=Place())
 @click.argument("name", metavar="TAG")
 @catalog_option
 @json_option
@@ -178,7 +179,7 @@ def set_tag(outer: str | None, image: Path, name: str, catalog: str | None, as_j
 
 
 @tag.command("unset")
-@click.argument("image", type=click.Path(path_type=Path))
+@click.argument("image", type=Place())
 @click.argument("name", metavar="TAG")
 @catalog_option
 @json_option
@@ -197,7 +198,7 @@ def unset_tag(outer: str | None, image: Path, name: str, catalog: str | None, as
 
 
 @tag.command()
-@click.argument("file", required=False, metavar="[FILE]", type=click.Path(path_type=Path))
+@click.argument("file", required=False, metavar="[FILE]", type=Place())
 @click.option("--merge", is_flag=True, help="Keep the tags that the file does not name.")
 @catalog_option
 @click.pass_obj

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from retrieval.commands.options import catalog_option, echo_json, json_option, one_of, reading_options, safe
+from retrieval.commands.options import (
+    Place,
+    catalog_option,
+    echo_json,
+    json_option,
+    one_of,
+    reading_options,
+    safe,
+)
 from retrieval.errors import QueryError
 
 if TYPE_CHECKING:
@@ -94,7 +102,7 @@ def _tell(name: str, report: TextsReport) -> None:
 
 @texts.command("list")
 @reading_options
-@click.option("--image", type=click.Path(path_type=Path), metavar="IMAGE", help="Only those of this picture.")
+@click.option("--image", type=Place(), metavar="IMAGE", help="Only those of this picture.")
 @click.option("--source", metavar="NAME", help="Only those from there: added, sidecar, ocr, caption ...")
 @click.option("-k", "--limit", type=click.IntRange(1), metavar="N", help="At most N texts. Default: all.")
 @json_option

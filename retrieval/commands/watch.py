@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from retrieval.commands.options import catalog_option, echo_json, json_option
+from retrieval.commands.options import Place, catalog_option, echo_json, json_option
 
 if TYPE_CHECKING:
     from indexer import IndexReport
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("paths", nargs=-1, metavar="PATH...", type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, metavar="PATH...", type=Place())
 @catalog_option
 @click.option("--model", metavar="M", help="Embed with this model. See: search models")
 @click.option(

@@ -35,6 +35,8 @@ class Lock:
 
 def acquire(location: Location, path: Path | None = None, *, doing: str = "writing to") -> Lock:
     """Take the catalog's write lock, or another one of its locks, or say who holds it."""
+    if location.untrusted:
+        raise CatalogError(f"The catalog at {location.name} was opened for reading only.")
     path = path or location.lock
     note = path.with_suffix(".pid")
     until = time.monotonic() + NAMED_WITHIN

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from retrieval.config import Location
 from retrieval.db.concepts_writes import forget_vectors, keep_vectors
 from retrieval.db.descriptions_writes import copy_descriptions, drop_descriptions
-from retrieval.db.engine import LOG_BYTES, open_engine
+from retrieval.db.engine import open_engine
 from retrieval.db.failures import refused
 from retrieval.db.locking import acquire
 from retrieval.db.marks import new_epoch, next_generation
@@ -101,24 +101,18 @@ class Writer:
 
     def close(self) -> None:
         try:
-            self._shorten_log()
+            self._empty_log()
         finally:
             self._engine.dispose()
             self._lock.release()
 
-    def _shorten_log(self) -> None:
-        """Copy a long log into the database and cut it off, where no reader needs it and the disk allows.
+    def _empty_log(self) -> None:
+        """Bring the log into the database and cut it off, where no reader needs it and the disk allows.
 
-        Whoever closes the database last does the same, but a server never does.
+        SQLite does so when the last one closes the database, but who only reads cannot: so the file
+        alone would be an older catalog for whoever copies it.
         """
-        if self._engine.dialect.name != "sqlite" or self._location.url is not None:
-            return
-        database = self._location.resolved().database
-        log = database.with_name(f"{database.name}-wal")
-        try:
-            if log.stat().st_size <= LOG_BYTES:
-                return
-        except OSError:  # none, or none that can be looked at
+        if self._engine.dialect.name != "sqlite":
             return
         # All of it is committed and flushed where it is: nothing depends on this.
         with (

@@ -10,9 +10,13 @@ import os
 import re
 import sqlite3
 import threading
+from typing import TYPE_CHECKING
 
 from retrieval.config import Location
-from retrieval.errors import CatalogError
+from retrieval.errors import CatalogBusy, CatalogError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 WORD_INDEX = {
     "image_fts": "CREATE VIRTUAL TABLE image_fts USING fts5(name, described, told, seen, "
@@ -25,7 +29,7 @@ TRIGGERS = ("image_words_added", "image_words_removed", "image_words_changed")
 LONGEST_VALUE = 64 << 20
 MOST_OBJECTS = 500
 
-_sound: set[tuple[int, int, int, int]] = set()
+_sound: set[tuple[int, ...]] = set()
 _lock = threading.Lock()
 
 
@@ -38,18 +42,20 @@ def guard(connection: sqlite3.Connection) -> None:
 
 def connect(location: Location) -> sqlite3.Connection:
     """A connection that leaves no file beside the database, and has looked at what is in it."""
-    log = location.database.with_name(f"{location.database.name}-wal")
-    if log.exists() and log.stat().st_size:
-        raise CatalogError(
-            f"The catalog at {location.name} is being changed, or was not closed by whoever made it, so it "
-            "cannot be read without touching it. Ask for a copy made with search backup, or open it as your "
-            "own, without --read-only."
+    logged = _log_size(location.database) > 0
+    if logged and os.name != "posix":
+        raise CatalogBusy(
+            f"The catalog at {location.name} has a log beside it ({location.database.name}-wal), which "
+            "cannot be read here without touching it. Ask for a copy made with search backup."
         )
+    # With a log, SQLite keeps its index in this process' own memory; without, the file is all there is.
+    how = "vfs=unix-none" if logged else "immutable=1"
     connection = sqlite3.connect(
-        f"{location.database.as_uri()}?mode=ro&immutable=1",
+        f"{location.database.as_uri()}?mode=ro&{how}",
         uri=True, timeout=10, isolation_level=None, check_same_thread=False,
     )  # fmt: skip
     try:
+        connection.execute("PRAGMA locking_mode=EXCLUSIVE").fetchall()
         guard(connection)
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST_VALUE)
         connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
@@ -60,10 +66,18 @@ def connect(location: Location) -> sqlite3.Connection:
     return connection
 
 
+def _log_size(database: Path) -> int:
+    """Bytes of the log that SQLite has beside a database."""
+    try:
+        return os.stat(f"{os.path.realpath(database)}-wal").st_size
+    except FileNotFoundError:
+        return 0
+
+
 def _check(connection: sqlite3.Connection, location: Location) -> None:
     """Once for each state of a file: its pages all of them, and what its schema would do."""
     found = os.stat(location.database)
-    state = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+    state = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, _log_size(location.database))
     with _lock:
         if state in _sound:
             return

@@ -18,6 +18,7 @@ from retrieval.errors import (
     CatalogError,
     CatalogNotFound,
     ModelError,
+    QueryError,
     SchemaOutdated,
     SchemaTooNew,
 )
@@ -32,6 +33,8 @@ PROBLEMS = 20
 def examine(location: str | os.PathLike[str] | Location | None = None, *, fix: bool = False) -> list[Finding]:
     """All findings about a catalog, mended where `fix` asks for it; an empty list means health."""
     place = Location.parse(location)
+    if fix and place.untrusted:
+        raise QueryError("What somebody else made is only read. Leave out --fix, or --read-only.")
     try:
         reader = open_reader(place)
     except SchemaOutdated:

@@ -24,6 +24,8 @@ except ImportError:  # pragma: no cover - Windows
 MOST_BYTES = 4 << 20
 KEPT = 4
 """Older files beside the one that is written: FILE.1 is the newest of them."""
+FIRST = b'{"time": "'
+"""What every log begins with: another file is somebody's own, and is not written to."""
 _SECRET_NAME = re.compile(r"TOKEN|KEY|PASSWORD|PASSWD|SECRET|CREDENTIAL")
 _PLAIN_VALUE = re.compile(r"(?i)\d{1,9}|true|false|yes|no|on|off")
 
@@ -124,6 +126,7 @@ class SharedFile(logging.Handler):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._path = Path(os.path.abspath(path.expanduser()))
+        self._file = -1  # closed at the end of the program also where it could not be opened
         self._file = self._opened()
         self._failed = False
 
@@ -187,7 +190,7 @@ class SharedFile(logging.Handler):
 
     def _opened(self) -> int:
         # Not blocking: a pipe of that name would wait for a reader.
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NONBLOCK", 0)
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NONBLOCK", 0)
         try:
             opened = os.open(self._path, flags, 0o600)
         except OSError as error:
@@ -196,6 +199,11 @@ class SharedFile(logging.Handler):
             os.close(opened)
             shown = printable(str(self._path))
             raise LogUnwritable(f"{shown} is no file that a log could be kept in. Name another.")
+        begun = os.read(opened, len(FIRST))
+        if begun and begun != FIRST:
+            os.close(opened)
+            shown = printable(str(self._path))
+            raise LogUnwritable(f"{shown} is there and is no log. It is left as it is; name another.")
         return opened
 
 

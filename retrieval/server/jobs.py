@@ -216,12 +216,14 @@ class Jobs:
 
     def close(self) -> None:
         """End what runs, in order if there is the time."""
-        for job in self.list():
-            if job.running:
-                job.cancel()
-                if not job.wait(LAST_SECONDS):
-                    job.kill()
-                    job.wait(LAST_SECONDS)
+        running = [job for job in self.list() if job.running]
+        for job in running:
+            job.cancel()
+        until = time.monotonic() + LAST_SECONDS
+        for job in running:
+            if not job.wait(max(0.0, until - time.monotonic())):
+                job.kill()
+                job.wait(LAST_SECONDS)
 
 
 def _folder(path: str) -> str:

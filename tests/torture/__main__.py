@@ -46,7 +46,7 @@ class Fault:
 FAULTS: tuple[Fault, ...] = (
     Fault("kill", "tests.torture.kills:run", 500, 8, shim=True),
     Fault("power", "tests.torture.power:run", 100, 4, shim=True),
-    Fault("hostile", "tests.torture.hostile:run", 4000, 150),
+    Fault("hostile", "tests.torture.hostile:run", 4000, 60),
     Fault("signals", "tests.torture.signals:run", 120, 6),
     Fault("schema", "tests.torture.schema:run", 60, 4),
     Fault("offline", "tests.torture.offline:run", 90, 9),

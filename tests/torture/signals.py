@@ -148,8 +148,6 @@ COMMANDS = (
 
 def run(ground: Ground, times: int, rng: random.Random) -> Outcome:
     outcome = Outcome("signals")
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a script
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     photos = ground.photos(40)
     more = ground.photos(40, "more", size=(900, 700))
     first = ground.folder / "first"
