@@ -59,7 +59,4 @@ def held_line(held: Held) -> str:
             (held.texts, "text"),
         )
     )
-    return (
-        f"It holds {pictures}, {vectors} and {texts} in {held.bytes / 1e6:.1f} MB "
-        f"(schema {held.schema}, state {held.generation})."
-    )
+    return f"It holds {pictures}, {vectors} and {texts} in {held.bytes / 1e6:.1f} MB (schema {held.schema})."

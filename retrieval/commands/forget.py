@@ -23,6 +23,7 @@ def forget(paths: tuple[Path, ...], catalog: str | None, as_json: bool) -> None:
     search forget ~/Pictures/scans
     """
     from retrieval.catalog import Catalog
+    from retrieval.english.nouns import counted
 
     with Catalog(catalog) as opened:
         count = sum(opened.forget(path) for path in paths)
@@ -30,7 +31,7 @@ def forget(paths: tuple[Path, ...], catalog: str | None, as_json: bool) -> None:
         echo_json([{"forgotten": count}])
     else:
         click.echo(
-            f"{count} pictures forgotten. Their files were not touched; the next indexing of their folder "
+            f"{counted(count, 'picture')} forgotten. Their files were not touched; the next indexing of their folder "
             "finds them again, unless a .searchignore file there names them. What you said of them is kept."
             if count
             else "No picture of the catalog is there."

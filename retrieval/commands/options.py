@@ -49,7 +49,7 @@ class Number(click.FloatRange):
 
 
 class Duration(click.ParamType[float]):
-    """A time as `90s`, `10m`, `1h` or `1d`, in seconds; at least one of them."""
+    """A time as `90s`, `10m`, `1h` or `1d`, in seconds: from one of them to a year."""
 
     name = "duration"
     SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}  # noqa: RUF012
@@ -61,7 +61,7 @@ class Duration(click.ParamType[float]):
             seconds = float(text[:-1]) * (unit or math.nan)
         except ValueError:
             seconds = math.nan
-        if not 1 <= seconds < math.inf:
+        if not 1 <= seconds <= 366 * self.SECONDS["d"]:
             self.fail(f"'{value}' is no time such as 90s, 10m, 1h or 1d.", param, ctx)
         return seconds
 

@@ -10,6 +10,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from shlex import quote
 from typing import TypeVar
 
 from retrieval.db.strangers import guard
@@ -120,7 +121,8 @@ def check_free(target: Path) -> None:
     if os.path.lexists(target):
         raise NameTaken(f"{target} is there already, and is not replaced. Name another file.")
     if not target.parent.is_dir():
-        raise CatalogError(f"There is no folder {target.parent}. Make it: mkdir -p {target.parent}")
+        missing = str(target.parent)
+        raise CatalogError(f"There is no folder {missing}. Make it: mkdir -p {quote(missing)}")
 
 
 def new_part(folder: Path) -> Path:
@@ -179,6 +181,8 @@ def opened(source: Path) -> sqlite3.Connection:
 
 
 def _found(source: Path) -> Path:
+    if source.is_dir():
+        raise CatalogNotFound(f"{source} is a folder, not a file. Name a file in it.")
     if not source.is_file():
         raise CatalogNotFound(f"There is no file {source}. Name another.")
     return source

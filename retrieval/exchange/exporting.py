@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from retrieval.config import Location
@@ -52,7 +53,8 @@ def export_catalog(
     """
     location, target = Location.parse(catalog), Path(os.path.abspath(os.path.expanduser(folder)))
     if not target.parent.is_dir():
-        raise CatalogError(f"There is no folder {target.parent}. Make it: mkdir -p {target.parent}")
+        missing = str(target.parent)
+        raise CatalogError(f"There is no folder {missing}. Make it: mkdir -p {quote(missing)}")
     with contextlib.closing(_reader(location)) as reader, writing_to(target):
         if os.path.lexists(target) and (not target.is_dir() or any(target.iterdir())):
             raise NameTaken(f"{target} is there already, and is not replaced. Name another folder.")
