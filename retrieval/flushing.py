@@ -39,12 +39,15 @@ def flush_folder(folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, and those it lies in, so that what is flushed inside of it cannot be lost with it."""
+    """Make a folder, and those it lies in, so that what is flushed inside of it cannot be lost with it.
+
+    What is made here is for nobody but this user: it is as private as the pictures.
+    """
     missing, above = [], folder
     while not os.path.lexists(above):
         missing.append(above)
         above = above.parent
     for one in reversed(missing):
-        one.mkdir(exist_ok=True)
+        one.mkdir(0o700, exist_ok=True)
         flush_folder(one.parent)
-    folder.mkdir(exist_ok=True)  # says so where something else has the name
+    folder.mkdir(0o700, exist_ok=True)  # says so where something else has the name

@@ -82,3 +82,9 @@ def test_a_second_name_of_a_persons_own_is_never_taken_away(tmp_path: Path) -> N
     with pytest.raises(NotReplacedError, match="several names"):
         replace(read_original(file, most=100), b"new")
     assert file.read_bytes() == other.read_bytes() == b"old"
+
+
+def test_folders_are_made_for_nobody_else(tmp_path: Path) -> None:
+    make_folder(tmp_path / "data" / "catalog")
+    for folder in (tmp_path / "data", tmp_path / "data" / "catalog"):
+        assert folder.stat().st_mode & 0o077 == 0

@@ -31,8 +31,9 @@ def forget(paths: tuple[Path, ...], catalog: str | None, as_json: bool) -> None:
         echo_json([{"forgotten": count}])
     else:
         click.echo(
-            f"{counted(count, 'picture')} forgotten. Their files were not touched; the next indexing of their folder "
-            "finds them again, unless a .searchignore file there names them. What you said of them is kept."
+            f"{counted(count, 'picture')} forgotten. Their files were not touched; the next indexing of "
+            "their folder finds them again, unless a .searchignore file there names them. What you said of "
+            "them is kept."
             if count
             else "No picture of the catalog is there."
         )

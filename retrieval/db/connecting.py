@@ -39,7 +39,9 @@ def connect(location: Location) -> tuple[sqlite3.Connection, State | None]:
     try:
         return _open(database, "mode=ro"), None
     except sqlite3.OperationalError as error:
-        if not error.sqlite_errorname.startswith(_NO_INDEX) or not os.access(database, os.R_OK):
+        name = getattr(error, "sqlite_errorname", "")
+        no_index = name.startswith(_NO_INDEX) or "unable to open" in str(error)
+        if not no_index or not os.access(database, os.R_OK):
             raise
         failure = error
     while True:
