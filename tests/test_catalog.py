@@ -264,7 +264,7 @@ def test_read_only_media_can_be_searched(catalog: Path, monkeypatch: pytest.Monk
             raise sqlite3.OperationalError("unable to open database file")
 
     def by_uri(database: str, **options: object) -> sqlite3.Connection:
-        if "immutable" not in database:
+        if "immutable" not in database and database.startswith("file:"):
             options["factory"] = Refusing
         return real(database, **options)  # type: ignore[call-overload,no-any-return]
 

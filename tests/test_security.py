@@ -27,7 +27,7 @@ from retrieval.access import check_access, most_bits
 from retrieval.config import Location
 from retrieval.db import strangers
 from retrieval.db.queries import Writer
-from retrieval.errors import CatalogError, ModelUnavailable, QueryError
+from retrieval.errors import CatalogBusy, CatalogError, ModelUnavailable, QueryError
 from retrieval.pictures import PictureGone
 from retrieval.registry import load_encoder
 from tests.conftest import ROOT, draw, python
@@ -293,11 +293,16 @@ def test_a_strangers_damaged_database_is_refused(stranger: Path) -> None:
         Catalog(stranger, untrusted=True)
 
 
-def test_a_log_that_is_none_adds_nothing_to_a_strangers_catalog(stranger: Path) -> None:
+def test_a_strangers_catalog_that_is_still_written_is_refused(
+    stranger: Path, search: Callable[..., Result]
+) -> None:
     (stranger / "catalog.db-wal").write_bytes(b"x" * 100)
     before = contents(stranger)
-    with Catalog(stranger, untrusted=True) as opened:
-        assert opened.status().images == 6
+    with pytest.raises(CatalogBusy, match="search backup"):
+        Catalog(stranger, untrusted=True)
+    examined = search("doctor", "--read-only", "--catalog", stranger)
+    assert examined.exit_code == 1
+    assert "damaged" not in examined.output + examined.stderr
     assert contents(stranger) == before
 
 
@@ -524,16 +529,13 @@ def test_the_lock_pins_every_dependency_by_its_hash() -> None:
         )
 
 
-def test_a_strangers_catalog_with_a_log_is_read_whole_and_not_touched(catalog: Path, tmp_path: Path) -> None:
-    with Catalog(catalog) as reading, reading.state.snapshot():  # so that the log stays
-        reading.tags.set(1, "boat")
-        assert (catalog / "catalog.db-wal").stat().st_size > 0
-        shutil.copytree(catalog, tmp_path / "theirs")
-    (tmp_path / "theirs" / "catalog.db-shm").unlink(missing_ok=True)
-    before = contents(tmp_path / "theirs")
-    with Catalog(tmp_path / "theirs", untrusted=True) as opened:
-        assert len(opened.search("a boat", where=Filter(tags=("boat",)), cutoff=False)) == 1
-    assert contents(tmp_path / "theirs") == before
+def test_a_catalog_that_was_used_is_whole_without_its_log(catalog: Path, tmp_path: Path) -> None:
+    with Catalog(catalog) as opened:
+        opened.tags.set(1, "boat")
+    (tmp_path / "theirs").mkdir()
+    shutil.copy(catalog / "catalog.db", tmp_path / "theirs")
+    with Catalog(tmp_path / "theirs", untrusted=True) as theirs:
+        assert len(theirs.search("a boat", where=Filter(tags=("boat",)), cutoff=False)) == 1
 
 
 @pytest.mark.parametrize("broken", [False, True])

@@ -1255,7 +1255,7 @@ def test_a_cookie_beside_strange_ones_counts_and_a_wrong_one_does_not(guarded: T
 
 
 def test_a_token_that_could_be_guessed_serves_nothing(opened: Catalog) -> None:
-    with pytest.raises(QueryError, match="at least 16"):
+    with pytest.raises(QueryError, match="at least 128 bits"):
         create_app(opened, token="short")
 
 

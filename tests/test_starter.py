@@ -219,11 +219,15 @@ def test_many_threads_build_an_artifact_once(own_cache: Path) -> None:
     assert (len(folders), len(built)) == (1, 1)
 
 
-def test_a_cache_that_cannot_be_written_is_said(own_cache: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_said_where_nothing_else_can_be(
+    own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     own_cache.parent.mkdir(parents=True)
     own_cache.write_bytes(b"a file where the folder should be")
+    assert artifact("starter/thing", lambda _: None).is_dir()  # a temporary one, for this process
+    monkeypatch.setattr("tempfile.tempdir", str(own_cache))
     with pytest.raises(ModelUnavailable, match="SEARCH_CACHE"):
-        artifact("starter/thing", lambda _: None)
+        artifact("starter/other", lambda _: None)
 
 
 def test_a_damaged_text_model_heals_and_answers_the_same(own_cache: Path) -> None:

@@ -29,7 +29,7 @@ TRIGGERS = ("image_words_added", "image_words_removed", "image_words_changed")
 LONGEST_VALUE = 64 << 20
 MOST_OBJECTS = 500
 
-_sound: set[tuple[int, ...]] = set()
+_sound: set[tuple[int, int, int, int]] = set()
 _lock = threading.Lock()
 
 
@@ -42,20 +42,18 @@ def guard(connection: sqlite3.Connection) -> None:
 
 def connect(location: Location) -> sqlite3.Connection:
     """A connection that leaves no file beside the database, and has looked at what is in it."""
-    logged = _log_size(location.database) > 0
-    if logged and os.name != "posix":
+    if _log_size(location.database):
+        # SQLite removes a log that it finds useless, also where it was told to read only.
         raise CatalogBusy(
-            f"The catalog at {location.name} has a log beside it ({location.database.name}-wal), which "
-            "cannot be read here without touching it. Ask for a copy made with search backup."
+            f"The catalog at {location.name} is being changed, or was not closed by whoever made it, so it "
+            "cannot be read without touching it. Ask for a copy made with search backup, or open it as your "
+            "own, without --read-only."
         )
-    # With a log, SQLite keeps its index in this process' own memory; without, the file is all there is.
-    how = "vfs=unix-none" if logged else "immutable=1"
     connection = sqlite3.connect(
-        f"{location.database.as_uri()}?mode=ro&{how}",
+        f"{location.database.as_uri()}?mode=ro&immutable=1",
         uri=True, timeout=10, isolation_level=None, check_same_thread=False,
     )  # fmt: skip
     try:
-        connection.execute("PRAGMA locking_mode=EXCLUSIVE").fetchall()
         guard(connection)
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST_VALUE)
         connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
@@ -77,7 +75,7 @@ def _log_size(database: Path) -> int:
 def _check(connection: sqlite3.Connection, location: Location) -> None:
     """Once for each state of a file: its pages all of them, and what its schema would do."""
     found = os.stat(location.database)
-    state = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, _log_size(location.database))
+    state = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
     with _lock:
         if state in _sound:
             return
