@@ -43,6 +43,7 @@ def make_folder(folder: Path) -> None:
 
     What is made here is for nobody but this user: it is as private as the pictures.
     """
+    folder = Path(os.path.realpath(folder))  # a link may lead to where nothing is yet
     missing, above = [], folder
     while not os.path.lexists(above):
         missing.append(above)

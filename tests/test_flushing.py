@@ -88,3 +88,10 @@ def test_folders_are_made_for_nobody_else(tmp_path: Path) -> None:
     make_folder(tmp_path / "data" / "catalog")
     for folder in (tmp_path / "data", tmp_path / "data" / "catalog"):
         assert folder.stat().st_mode & 0o077 == 0
+
+
+def test_the_folder_of_a_link_that_leads_nowhere_yet_is_made(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "disk" / "catalog")
+    make_folder(tmp_path / "link")
+    assert (tmp_path / "disk" / "catalog").is_dir()
+    make_folder(tmp_path / "link")
